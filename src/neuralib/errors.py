@@ -1,0 +1,428 @@
+"""Every error NeuraLib raises on purpose: a stable code, a cause, a mend.
+
+The edges translate: `api/problems.py` into RFC 9457 problem+json, `cli.py` into one line and exit code 2,
+`worker.py` into the `error` of a job. Nothing else does.
+
+    NeuralibError
+    ├── BadRequest            the caller can mend it: never retried
+    │   ├── InvalidParameter, ValidationFailed, NotFound, Conflict, PreconditionFailed, RangeNotSatisfiable
+    │   ├── Unauthenticated, PayloadTooLarge, UnsupportedMediaType, MalformedMultipart, EmptyUpload
+    │   ├── UnsupportedAudio, DecodeFailed, NonFiniteAudio, AudioTooShort, AudioTooLong
+    │   ├── UnknownModel, UnknownOperation, ModelLicenseForbidden, JobNotCancellable, AssetInUse
+    │   └── ConfigurationError, PortInUse, DataDirInUse, DatabaseTooNew, MissingFile
+    ├── Unavailable           the world may mend it: retried with backoff
+    │   ├── StorageUnavailable, QueueUnavailable, DatabaseUnavailable, StorageFull
+    │   └── WeightsUnavailable, OutOfMemory, WorkerLost
+    ├── ExecutorFailed        the model broke on this input; ModelLoadFailed, WeightsChecksumMismatch, JobTimeout
+    ├── Cancelled             somebody asked for it
+    └── Interrupted           we are shutting down: costs no attempt
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One field of a request that is wrong. `pointer` is an RFC 6901 JSON pointer into the request."""
+
+    pointer: str
+    code: str
+    message: str
+
+
+class NeuralibError(Exception):
+    """Something went wrong inside NeuraLib."""
+
+    code: ClassVar[str] = "internal"
+    mend: ClassVar[str] = "Look in the log for the request id and report it."
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str | None = None, *, fields: Sequence[FieldError] = ()) -> None:
+        super().__init__(detail or self.title())
+        self.detail = detail or self.title()
+        self.fields = tuple(fields)
+
+    @classmethod
+    def title(cls) -> str:
+        """The first line of the class's docstring: the same for every occurrence of the error."""
+        return (cls.__doc__ or cls.__name__).strip().splitlines()[0].rstrip(".")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error as a job stores it: RFC 9457 members less the ones that only HTTP knows."""
+        return {
+            "code": self.code,
+            "title": self.title(),
+            "detail": self.detail,
+            "mend": self.mend,
+            "retryable": self.retryable,
+            "errors": [
+                {"pointer": f.pointer, "code": f.code, "message": f.message} for f in self.fields
+            ],
+        }
+
+
+# ── the caller can mend it ────────────────────────────────────────────────────────────────────────────
+
+
+class BadRequest(NeuralibError):
+    """The request cannot be carried out as it stands."""
+
+    code = "bad-request"
+    mend = "Correct the request."
+
+
+class InvalidParameter(BadRequest):
+    """A parameter is unknown or malformed."""
+
+    code = "invalid-parameter"
+    mend = "See /openapi.json for the parameters of this route."
+
+
+class InvalidJSON(BadRequest):
+    """The body is not JSON."""
+
+    code = "invalid-json"
+    mend = "Send a JSON object with Content-Type: application/json."
+
+
+class InvalidCursor(BadRequest):
+    """The cursor is not one that this service made."""
+
+    code = "invalid-cursor"
+    mend = "Start again without a cursor."
+
+
+class ValidationFailed(BadRequest):
+    """A field of the request is out of its range."""
+
+    code = "validation-failed"
+    mend = "Correct the fields that `errors` names."
+
+
+class NotFound(BadRequest):
+    """There is no such thing, or it is not yours."""
+
+    code = "not-found"
+    mend = "Check the id."
+
+
+class Conflict(BadRequest):
+    """The state of the thing does not allow this."""
+
+    code = "conflict"
+    mend = "Read it again and decide."
+
+
+class PreconditionFailed(BadRequest):
+    """It changed since you read it."""
+
+    code = "precondition-failed"
+    mend = "Read it again and send its new ETag in If-Match."
+
+
+class JobNotCancellable(Conflict):
+    """The job has already ended."""
+
+    code = "job-not-cancellable"
+    mend = "Nothing to do: read the job's state."
+
+
+class AssetInUse(Conflict):
+    """A job is reading this asset."""
+
+    code = "asset-in-use"
+    mend = "Cancel the job or wait for its end."
+
+
+class RangeNotSatisfiable(BadRequest):
+    """The range lies outside the content."""
+
+    code = "range-not-satisfiable"
+    mend = "Ask for a range inside the content's length."
+
+
+class MethodNotAllowed(BadRequest):
+    """The route does not know this method."""
+
+    code = "method-not-allowed"
+    mend = "See the Allow header."
+
+
+class Unauthenticated(BadRequest):
+    """The request carries no valid credentials."""
+
+    code = "unauthenticated"
+    mend = "Send Authorization: Bearer <token>."
+
+
+class PayloadTooLarge(BadRequest):
+    """The upload is larger than this service takes."""
+
+    code = "payload-too-large"
+    mend = "Send a smaller file, or raise limits.upload_bytes."
+
+
+class RequestTimeout(BadRequest):
+    """The body came too slowly."""
+
+    code = "request-timeout"
+    mend = "Send again on a better line."
+
+
+class UnsupportedMediaType(BadRequest):
+    """The body's media type does not fit the route."""
+
+    code = "unsupported-media-type"
+    mend = "See /openapi.json for the media type of this route."
+
+
+class MalformedMultipart(BadRequest):
+    """The multipart body cannot be read."""
+
+    code = "malformed-multipart"
+    mend = "Send multipart/form-data with a boundary and a part named `file`."
+
+
+class EmptyUpload(BadRequest):
+    """The upload holds no bytes."""
+
+    code = "empty-upload"
+    mend = "Send a file part with content."
+
+
+class UnsupportedAudio(BadRequest):
+    """The file is not audio that NeuraLib reads."""
+
+    code = "unsupported-audio"
+    mend = "Use wav, flac, mp3, ogg, opus, m4a/aac, aiff, mp4 or webm."
+
+
+class DecodeFailed(BadRequest):
+    """The audio is damaged and could not be decoded."""
+
+    code = "decode-failed"
+    mend = "Export the file again from its source."
+
+
+class NonFiniteAudio(BadRequest):
+    """The audio holds NaN or infinite samples."""
+
+    code = "non-finite-audio"
+    mend = "Export the file again; a plug-in wrote broken samples."
+
+
+class AudioTooShort(BadRequest):
+    """The audio holds no samples."""
+
+    code = "audio-too-short"
+    mend = "Send a recording with at least one sample."
+
+
+class AudioTooLong(BadRequest):
+    """The audio is longer than this service takes."""
+
+    code = "audio-too-long"
+    mend = "Cut the recording, or raise limits.audio_s."
+
+
+class UnknownModel(BadRequest):
+    """No installed executor has this name."""
+
+    code = "unknown-model"
+    mend = "See `neuralib models` for the names."
+
+
+class UnknownOperation(BadRequest):
+    """No installed executor does this operation."""
+
+    code = "unknown-operation"
+    mend = "See `neuralib models` for the operations."
+
+
+class ModelLicenseForbidden(BadRequest):
+    """The licence of these weights does not allow commercial use, and the configuration asks for that."""
+
+    code = "model-license-forbidden"
+    mend = "Choose other weights, or set weights.commercial_safe = false."
+
+
+class PrecisionUnsupported(BadRequest):
+    """The model does not run in this precision on this device."""
+
+    code = "precision-unsupported"
+    mend = "Ask for fp32, or for auto."
+
+
+class DeviceUnavailable(BadRequest):
+    """This machine does not have the device that the configuration names."""
+
+    code = "device-unavailable"
+    mend = "Set device = \"auto\", or see `neuralib doctor`."
+
+
+class ConfigurationError(BadRequest):
+    """The configuration cannot be used."""
+
+    code = "configuration"
+    mend = "See configs/default.toml: it lists every setting."
+
+
+class MissingFile(BadRequest):
+    """There is no such file."""
+
+    code = "missing-file"
+    mend = "Check the path."
+
+
+class PortInUse(BadRequest):
+    """Another program listens on this port."""
+
+    code = "port-in-use"
+    mend = "Stop it, or choose another port with --port."
+
+
+class DataDirInUse(BadRequest):
+    """Another process uses this data directory."""
+
+    code = "data-dir-in-use"
+    mend = "Stop that process, or choose another directory with --data."
+
+
+class DataDirIncompatible(BadRequest):
+    """The data directory was made by another version of PostgreSQL."""
+
+    code = "data-dir-incompatible"
+    mend = "Open it with the version that made it, dump it, and load the dump into a new --data."
+
+
+class DatabaseTooNew(BadRequest):
+    """The database was made by a newer NeuraLib."""
+
+    code = "database-too-new"
+    mend = "Upgrade NeuraLib."
+
+
+class DatabaseTooOld(BadRequest):
+    """The database lacks migrations that this NeuraLib needs."""
+
+    code = "database-too-old"
+    mend = "Run `neuralib migrate`."
+
+
+# ── the world may mend it ─────────────────────────────────────────────────────────────────────────────
+
+
+class Unavailable(NeuralibError):
+    """A service that NeuraLib needs does not answer."""
+
+    code = "unavailable"
+    mend = "Try again in a moment."
+    retryable = True
+
+
+class StorageUnavailable(Unavailable):
+    """The object store does not answer."""
+
+    code = "storage-unavailable"
+
+
+class StorageFull(Unavailable):
+    """The storage is full."""
+
+    code = "storage-full"
+    mend = "Free some space."
+
+
+class QueueUnavailable(Unavailable):
+    """Redis does not answer."""
+
+    code = "queue-unavailable"
+
+
+class DatabaseUnavailable(Unavailable):
+    """PostgreSQL does not answer."""
+
+    code = "database-unavailable"
+
+
+class StoreStartFailed(Unavailable):
+    """An embedded server did not start."""
+
+    code = "store-start-failed"
+    mend = "See `neuralib doctor`, or name external servers with NEURALIB_DATABASE_URL and NEURALIB_REDIS_URL."
+    retryable = False
+
+
+class TooManyStreams(Unavailable):
+    """Too many event streams are open."""
+
+    code = "too-many-streams"
+    mend = "Close one; a single stream carries all jobs."
+
+
+class WeightsUnavailable(Unavailable):
+    """The model's weights are neither on this machine nor within reach."""
+
+    code = "weights-unavailable"
+    mend = "Run `neuralib models pull MODEL` where a hub is reachable, or set weights.paths."
+    retryable = False
+
+
+class OutOfMemory(Unavailable):
+    """The device ran out of memory."""
+
+    code = "out-of-memory"
+    mend = "Lower the batch, or use a device with more memory."
+
+
+class WorkerLost(Unavailable):
+    """The worker died while it ran this job."""
+
+    code = "worker-lost"
+
+
+# ── the model broke ───────────────────────────────────────────────────────────────────────────────────
+
+
+class ExecutorFailed(NeuralibError):
+    """The model failed on this input."""
+
+    code = "executor-error"
+
+
+class ModelLoadFailed(ExecutorFailed):
+    """The model could not be loaded."""
+
+    code = "model-load-failed"
+
+
+class WeightsChecksumMismatch(ExecutorFailed):
+    """The weights are not the ones that were published."""
+
+    code = "weights-checksum-mismatch"
+    mend = "Delete the file named in the detail and pull it again."
+
+
+class JobTimeout(ExecutorFailed):
+    """The job ran longer than its limit."""
+
+    code = "timeout"
+    mend = "Raise timeout_s, or cut the recording."
+
+
+# ── neither failure nor success ───────────────────────────────────────────────────────────────────────
+
+
+class Cancelled(NeuralibError):
+    """Somebody cancelled the job."""
+
+    code = "cancelled"
+
+
+class Interrupted(NeuralibError):
+    """The worker is shutting down; the job goes back to its queue and no attempt is counted."""
+
+    code = "interrupted"
+    retryable = True
