@@ -1,0 +1,159 @@
+"""The seam between NeuraLib and a model. Plug-in authors import from here and from nowhere else.
+
+An executor is synchronous: a recording in, recordings and files and facts out. It knows no asyncio, no
+storage, no database, no queue. The smallest one is `echo.py`; the entry point group is "neuralib.executors".
+
+    load(weights, device, precision)      once; the weights stay resident
+    plan(info, params) -> Plan            how much work a run will be; cheap, needs no weights
+    run(recording, params, context)       as often as jobs come; always on the thread that called load
+    unload()                              give the memory back
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from neuralib.audio import AudioInfo, Recording, RecordingWriter
+from neuralib.errors import (
+    Cancelled,
+    ExecutorFailed,
+    NeuralibError,
+    OutOfMemory,
+    ValidationFailed,
+)
+from neuralib.weights import Bundled, Checkpoint, Hub, Untrained, Weights, Wheel
+
+__all__ = [
+    "AudioInfo",
+    "AudioOutput",
+    "Bundled",
+    "Cancelled",
+    "Checkpoint",
+    "Executor",
+    "ExecutorFailed",
+    "FileOutput",
+    "Hub",
+    "NeuralibError",
+    "OutOfMemory",
+    "Output",
+    "Params",
+    "Plan",
+    "Recording",
+    "RecordingWriter",
+    "RunContext",
+    "Untrained",
+    "ValidationFailed",
+    "Weights",
+    "Wheel",
+]
+
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+
+
+class Params(BaseModel):
+    """What a job may ask of an executor. Unknown names are refused; field constraints become the JSON Schema."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+ParamsT = TypeVar("ParamsT", bound=Params)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The work of one run. `windows` is what `progress` will count up to."""
+
+    windows: int
+    passes: int = 1
+    """How often the model goes over the audio: members of a bag, shifts."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioOutput:
+    """One recording that a run made, still as float32 on disk; the worker encodes and stores it."""
+
+    role: Literal["stem", "mix", "sample"]
+    name: str
+    """vocals, drums, instrumental: unique within a run."""
+    recording: Recording
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FileOutput:
+    """One finished file that a run made."""
+
+    kind: Literal["midi", "transcript", "analysis"]
+    name: str
+    """notes.mid, lyrics.lrc: unique within a run; the suffix tells the format."""
+    media_type: str
+    path: Path
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Everything that a run made. `facts` are small and go into the job and the manifest as they are."""
+
+    audio: tuple[AudioOutput, ...] = ()
+    files: tuple[FileOutput, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What a run may use besides its input."""
+
+    scratch: Path
+    """An empty folder for this run alone. It is deleted afterwards."""
+    report: Callable[[int, int], None]
+    """Receives windows done and windows in total; raises Cancelled or Interrupted."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Say how far the run is, at least once a second and once a window. This is the point where a cancelled
+        run stops: let what it raises pass through."""
+        self.report(done, total)
+
+    def writer(self, name: str, like: Recording, *, channels: int | None = None) -> RecordingWriter:
+        """A new recording in the scratch folder with the rate and sample format of `like`."""
+        path = self.scratch / f"{name}.f32"
+        return RecordingWriter(path, like.sample_rate, channels or like.channels, like.subtype)
+
+
+class Executor(ABC, Generic[ParamsT]):
+    """A model that NeuraLib can run. One instance holds one loaded checkpoint and is used by one thread."""
+
+    name: ClassVar[str]
+    """What users type: demucs. Lower case, digits and hyphens."""
+    title: ClassVar[str]
+    operation: ClassVar[str]
+    """separate, midi, transcribe, or a word of your own."""
+    version: ClassVar[str] = "1"
+    """Raise it when the same input would give another output: recipes contain it."""
+    code_license: ClassVar[str] = "unknown"
+    params: ClassVar[type[Params]]
+    checkpoints: ClassVar[tuple[Checkpoint, ...]] = ()
+    """In the order `auto` tries them; empty for a model without weights."""
+    precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
+    """The ones it can run in; `auto` takes the first that the device supports."""
+
+    @abstractmethod
+    def load(self, weights: Weights | None, device: str, precision: Precision) -> None:
+        """Bring the weights to the device. Heavy imports belong here. `weights` is None when `checkpoints` is
+        empty. `device` is a torch name: cpu, cuda:0, mps. Raises ModelLoadFailed, PrecisionUnsupported."""
+
+    @classmethod
+    @abstractmethod
+    def plan(cls, info: AudioInfo, params: ParamsT) -> Plan:
+        """How much work `run` will be for such audio. Cheap; called without weights, also by the API."""
+
+    @abstractmethod
+    def run(self, recording: Recording, params: ParamsT, context: RunContext) -> Output:
+        """Do the work. Raises any NeuralibError; anything else becomes `executor-error`."""
+
+    def unload(self) -> None:
+        """Give the memory back. The instance is not used again."""
