@@ -4,7 +4,7 @@ An executor is synchronous: a recording in, recordings and files and facts out. 
 storage, no database, no queue. The smallest one is `echo.py`; the entry point group is "neuralib.executors".
 
     load(weights, device, precision)      once; the weights stay resident
-    plan(info, params) -> Plan            how much work a run will be; cheap, needs no weights
+    plan(info, params, checkpoint)        how much work a run will be; cheap, loads nothing
     run(recording, params, context)       as often as jobs come; always on the thread that called load
     unload()                              give the memory back
 """
@@ -42,6 +42,7 @@ __all__ = [
     "Output",
     "Params",
     "Plan",
+    "Precision",
     "Recording",
     "RecordingWriter",
     "RunContext",
@@ -148,8 +149,9 @@ class Executor(ABC, Generic[ParamsT]):
 
     @classmethod
     @abstractmethod
-    def plan(cls, info: AudioInfo, params: ParamsT) -> Plan:
-        """How much work `run` will be for such audio. Cheap; called without weights, also by the API."""
+    def plan(cls, info: AudioInfo, params: ParamsT, checkpoint: Checkpoint | None) -> Plan:
+        """How much work `run` will be for such audio with these weights. Cheap: it loads nothing, so that the API
+        can show it before a job runs."""
 
     @abstractmethod
     def run(self, recording: Recording, params: ParamsT, context: RunContext) -> Output:
