@@ -1,0 +1,135 @@
+"""Our executors against their own packages, side by side: one table, every figure with its gate.
+
+    python scripts/bench/run.py --all [--pairs 7] [--threads 2]
+    python scripts/bench/run.py --only sep.cpu.fp32 --only amt.cpu.notes
+    python scripts/bench/run.py --list
+
+Every other file of this folder may expose `CASES: list[Case]` (see _pairs.py) and is found by its name. Exit
+code 1 when a gate fails or a floor is missed.
+"""
+
+import sys
+
+# This folder leaves the import path at once: a case file may be called like a module of Python itself.
+HERE = sys.path.pop(0)
+
+import argparse  # noqa: E402
+import datetime as dt  # noqa: E402
+import gc  # noqa: E402
+import importlib.util  # noqa: E402
+import os  # noqa: E402
+import platform  # noqa: E402
+import statistics  # noqa: E402
+from importlib.metadata import PackageNotFoundError, version  # noqa: E402
+from pathlib import Path  # noqa: E402
+from types import ModuleType  # noqa: E402
+
+PACKAGES = (
+    "neuralib",
+    "torch",
+    "demucs",
+    "openai-whisper",
+    "basic-pitch",
+    "onnxruntime",
+    "numpy",
+    "soundfile",
+)
+HEAD = (
+    "| name | against | gate | x stock | 90 % of medians | CPU time x | x real time | at least | aim | |\n"
+    "|---|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def load(name: str, file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+_pairs = load("_pairs", Path(HERE) / "_pairs.py")
+
+
+def cases() -> list["_pairs.Case"]:
+    files = sorted(f for f in Path(HERE).glob("*.py") if f.stem != "run" and not f.stem.startswith("_"))
+    modules = [
+        load(f"bench_{f.stem}", f) for f in files if "\nCASES" in f.read_text()
+    ]  # a script of its own has none
+    return [case for module in modules for case in module.CASES]
+
+
+def row(result: "_pairs.Result") -> str:
+    case = result.case
+    head = f"| {case.name} | {case.against} | {case.gate}: {result.gate.text} "
+    tail = f"| {case.floor:g}x | {case.aim:g}x "
+    if not result.gate.ok:
+        return f"{head}| – | – | – | – {tail}| **GATE FAILED** |"
+    low, high = result.interval()
+    speed = "–"
+    if result.audio_s:
+        speed = f"{result.audio_s / statistics.median(t.wall for t in result.ours):.1f}"
+    verdict = "ok" if result.passed else "**TOO SLOW**"
+    return f"{head}| **{result.ratio:.2f}** | {low:.2f} to {high:.2f} | {result.cpu_ratio:.2f} | {speed} {tail}| {verdict} |"
+
+
+def preamble(threads: int, pairs: int) -> str:
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return (
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {cpu()}, {os.cpu_count()} cores, {threads} threads, "
+        f"{pairs} interleaved pairs; Python {platform.python_version()}, {', '.join(found)}."
+    )
+
+
+def cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--all", action="store_true", help="run every case")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="run this case; may be repeated"
+    )
+    parser.add_argument("--list", action="store_true", help="name the cases and stop")
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=min(os.cpu_count() or 1, 8))
+    options = parser.parse_args()
+    # Both sides get the same threads; read by OpenMP when torch is imported, which happens inside make().
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    known = cases()
+    if options.list or not (options.all or options.only):
+        print("\n".join(case.name for case in known))
+        return 0
+    unknown = set(options.only) - {case.name for case in known}
+    if unknown:
+        parser.error(f"no case named {', '.join(sorted(unknown))}; known: {', '.join(c.name for c in known)}")
+    print(preamble(options.threads, options.pairs), "", HEAD, sep="\n", flush=True)
+    passed = True
+    for case in known:
+        if options.only and case.name not in options.only:
+            continue
+        if reason := case.unmeasured():
+            print(
+                f"| {case.name} | {case.against} | {case.gate} | not measured: {reason} | | | | {case.floor:g}x | {case.aim:g}x | |"
+            )
+            continue
+        result = _pairs.measure(case, options.pairs)
+        passed = passed and result.passed
+        print(row(result), flush=True)
+        gc.collect()
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
