@@ -362,6 +362,13 @@ class TooManyStreams(Unavailable):
     mend = "Close one; a single stream carries all jobs."
 
 
+class TooManyJobs(Unavailable):
+    """Too many of your jobs are waiting."""
+
+    code = "too-many-jobs"
+    mend = "Wait for some to end, or raise limits.jobs_per_owner."
+
+
 class WeightsUnavailable(Unavailable):
     """The model's weights are neither on this machine nor within reach."""
 

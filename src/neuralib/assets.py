@@ -1,0 +1,187 @@
+"""Use cases of assets: bytes come in, are probed, and become visible all at once or not at all."""
+
+import hashlib
+import tempfile
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from unicodedata import category, normalize
+from uuid import UUID
+
+from .audio import AudioInfo, DecodeLimits, probe
+from .config import Limits
+from .db import assets as rows
+from .db import events as event_rows
+from .db import libraries as library_rows
+from .entities import Asset, AssetKind, Blob, NewAsset, new_id
+from .errors import AssetInUse, EmptyUpload, PayloadTooLarge
+from .objects import put_file
+from .pipeline import asset_event
+from .services import Services
+
+MAX_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One file on its way in. `filename` is what the client says: it names the asset and nothing else."""
+
+    filename: str
+    chunks: AsyncIterable[bytes]
+    name: str | None = None
+    role: str = "track"
+
+
+async def upload(services: Services, owner: UUID, library: UUID, incoming: Upload) -> Asset:
+    """Take in one audio file: spooled to disk as it comes, probed by its content, stored, committed.
+
+    Memory does not grow with the file. Raises NotFound, EmptyUpload, PayloadTooLarge, UnsupportedAudio and its
+    kin, StorageUnavailable; in every such case neither row nor object is left.
+    """
+    async with services.db.transaction() as tx:
+        await library_rows.get(tx, owner, library)
+    with tempfile.TemporaryDirectory(prefix="neuralib-upload-", dir=services.settings.worker.scratch) as folder:
+        path = Path(folder) / "input"
+        sha256, size = await _spool(incoming.chunks, path, services.settings.limits.upload_bytes)
+        info = await probe(path, decode_limits(services.settings.limits))
+        new = NewAsset(
+            id=new_id(),
+            library_id=library,
+            kind=AssetKind.AUDIO,
+            role=incoming.role,
+            name=clean_name(incoming.name or PurePosixPath(incoming.filename.replace("\\", "/")).stem),
+            audio=audio_facts(info),
+            facts={"filename": clean_name(incoming.filename), "warnings": list(info.warnings)},
+        )
+        return await store(services, owner, new, path, sha256, size, MEDIA_TYPES.get(info.format, "audio/x-unknown"))
+
+
+async def store(
+    services: Services, owner: UUID, new: NewAsset, path: Path, sha256: str, size: int, media_type: str
+) -> Asset:
+    """Put the bytes, then commit the row and its event. A key that no row came to own is swept."""
+    blob = Blob(new_id(), sha256, size, object_key(), media_type)
+    async with services.db.transaction() as tx:
+        await rows.add_pending(tx, blob.key)
+    await put_file(services.objects, blob.key, path, content_type=media_type)
+    async with services.db.transaction() as tx:
+        await library_rows.lock(tx, owner, new.library_id)
+        await rows.insert(tx, owner, new, blob)
+        asset = await rows.get(tx, owner, new.id)
+        await event_rows.append(tx, asset_event("created", asset))
+    await services.bus.wake(owner)
+    return asset
+
+
+async def get(services: Services, owner: UUID, asset: UUID) -> Asset:
+    """Raises NotFound."""
+    async with services.db.transaction() as tx:
+        return await rows.get(tx, owner, asset)
+
+
+async def page(
+    services: Services,
+    owner: UUID,
+    library: UUID,
+    *,
+    parent: UUID | None = None,
+    tree: bool = False,
+    kind: str | None = None,
+    before: UUID | None = None,
+    limit: int = 50,
+) -> Sequence[Asset]:
+    """Newest first: the children of `parent` (None: the roots), or with `tree` everything. Raises NotFound."""
+    async with services.db.transaction() as tx:
+        await library_rows.get(tx, owner, library)
+        return await rows.page(
+            tx, owner, library, parent=parent, tree=tree, kind=kind, before=before, limit=limit
+        )
+
+
+async def delete(services: Services, owner: UUID, asset: UUID) -> None:
+    """The asset and everything made from it. Raises NotFound; AssetInUse while a job reads one of them."""
+    async with services.db.transaction() as tx:
+        found = await rows.lock_subtree(tx, owner, asset)
+        if await rows.busy(tx, [id_ for id_, _ in found]):
+            raise AssetInUse(f"a job is working on asset {asset} or on one made from it")
+        before = await rows.get(tx, owner, asset)
+        await rows.delete(tx, found)
+        await event_rows.append(tx, asset_event("deleted", before))
+    await services.bus.wake(owner)
+
+
+def content(services: Services, asset: Asset, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+    """The bytes [start, stop) of an asset."""
+    return services.objects.read(asset.blob.key, start, stop)
+
+
+async def sweep(services: Services, limit: int = 500) -> int:
+    """Delete the bytes that no row owns, and forget their keys. How many."""
+    async with services.db.transaction() as tx:
+        keys = await rows.due_pending(tx, limit)
+    for key in keys:
+        await services.objects.delete(key)
+    if keys:
+        async with services.db.transaction() as tx:
+            await rows.drop_pending(tx, keys)
+    return len(keys)
+
+
+def object_key() -> str:
+    """A fresh key; it says nothing about its content or owner."""
+    id_ = new_id().hex
+    return f"blobs/{id_[-2:]}/{id_}"
+
+
+def clean_name(name: str) -> str:
+    """A display name: NFC, without control and bidirectional characters, at most 200 characters."""
+    kept = "".join(c for c in normalize("NFC", name) if category(c) not in {"Cc", "Cf", "Cs", "Co", "Cn"})
+    return kept.strip()[:MAX_NAME] or "untitled"
+
+
+def audio_facts(info: AudioInfo) -> dict[str, object]:
+    """What the API says of an audio asset."""
+    return {
+        "format": info.format,
+        "codec": info.codec,
+        "subtype": info.subtype,
+        "sample_rate": info.sample_rate,
+        "channels": info.channels,
+        "frames": info.frames,
+        "duration_s": info.duration,
+    }
+
+
+def decode_limits(limits: Limits) -> DecodeLimits:
+    """The part of the configuration that the decoder obeys."""
+    return DecodeLimits(seconds=limits.audio_s, channels=limits.audio_channels, wall=limits.decode_s)
+
+
+MEDIA_TYPES = {
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+    "mp3": "audio/mpeg",
+    "ogg": "audio/ogg",
+    "opus": "audio/ogg",
+    "m4a": "audio/mp4",
+    "mp4": "audio/mp4",
+    "aac": "audio/aac",
+    "aiff": "audio/aiff",
+    "webm": "audio/webm",
+    "caf": "audio/x-caf",
+}
+
+
+async def _spool(chunks: AsyncIterable[bytes], path: Path, limit: int) -> tuple[str, int]:
+    """(sha256, bytes). Written in the event loop's thread in small pieces: the page cache takes them at once."""
+    hasher, size = hashlib.sha256(), 0
+    with path.open("wb") as file:
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > limit:
+                raise PayloadTooLarge(f"the upload exceeds {limit} bytes")
+            hasher.update(chunk)
+            file.write(chunk)
+    if size == 0:
+        raise EmptyUpload
+    return hasher.hexdigest(), size

@@ -1,0 +1,199 @@
+"""Settings: configs/*.toml, then NEURALIB_* in the environment; frozen; read once.
+
+`NEURALIB_DATABASE_URL` is `database.url`, `NEURALIB_LIMITS_UPLOAD_BYTES` is `limits.upload_bytes`: the first word
+names the table. configs/default.toml lists every setting with its default and is held to this file by a test.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from .errors import ConfigurationError
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Server(_Table):
+    """Where the API listens."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    shutdown_s: Seconds = 5.0
+    heartbeat_s: Seconds = 15.0
+
+
+class Auth(_Table):
+    """Who may call. `none` is one user and binds to loopback only; `token` asks every request for one bearer."""
+
+    mode: Literal["none", "token"] = "none"
+    token: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _token_is_given(self) -> Self:
+        if self.mode == "token" and (self.token is None or len(self.token.get_secret_value()) < 16):
+            raise ValueError("auth.mode = \"token\" needs auth.token of 16 characters or more")
+        return self
+
+
+class Database(_Table):
+    """PostgreSQL 14 or newer."""
+
+    url: SecretStr | None = None
+    pool: Count = 10
+    timeout_s: Seconds = 10.0
+
+
+class Redis(_Table):
+    """Redis 6.2 or newer, or Valkey."""
+
+    url: SecretStr | None = None
+    timeout_s: Seconds = 5.0
+
+
+class Storage(_Table):
+    """Where bytes live: a local folder, or any S3 API."""
+
+    kind: Literal["local", "s3"] = "local"
+    path: Path | None = None
+    endpoint: str | None = None
+    bucket: str = "neuralib"
+    region: str = "us-east-1"
+    access_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
+    create_bucket: bool = False
+    timeout_s: Seconds = 30.0
+
+
+class Worker(_Table):
+    """How workers take jobs."""
+
+    lease_s: Seconds = 15.0
+    poll_s: Seconds = 2.0
+    slots: Count = 2
+    drain_s: Seconds = 25.0
+    max_attempts: Count = 3
+    idle_unload_s: Seconds = 900.0
+    scratch: Path | None = None
+
+
+class Device(_Table):
+    """What models run on."""
+
+    name: str = "auto"
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
+    threads: Annotated[int, Field(ge=0)] = 0
+
+
+class Weights(_Table):
+    """Which checkpoints may run and where they are kept."""
+
+    cache: Path | None = None
+    offline: bool = False
+    commercial_safe: bool = False
+    allow_untrained: bool = False
+    paths: dict[str, Path] = Field(default_factory=dict)
+    default: dict[str, str] = Field(default_factory=dict)
+
+
+class Limits(_Table):
+    """What one request, file or user may ask for."""
+
+    upload_bytes: Count = 8 * 1024**3
+    body_bytes: Count = 1024**2
+    audio_s: Seconds = 4 * 3600.0
+    audio_channels: Count = 8
+    decode_s: Seconds = 600.0
+    streams: Count = 2000
+    streams_per_owner: Count = 20
+    jobs_per_owner: Count = 1000
+    idle_body_s: Seconds = 30.0
+
+
+class Log(_Table):
+    """How much is said, and in what shape."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="NEURALIB_",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        extra="forbid",
+        frozen=True,
+    )
+
+    server: Server = Server()
+    auth: Auth = Auth()
+    database: Database = Database()
+    redis: Redis = Redis()
+    storage: Storage = Storage()
+    worker: Worker = Worker()
+    device: Device = Device()
+    weights: Weights = Weights()
+    limits: Limits = Limits()
+    log: Log = Log()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What the command line says wins, then the environment, then the file."""
+        del dotenv_settings, file_secret_settings
+        file = init_settings.init_kwargs.pop("_file", {}) if isinstance(init_settings, InitSettingsSource) else {}
+        return init_settings, env_settings, InitSettingsSource(settings_cls, file)
+
+    @model_validator(mode="after")
+    def _open_only_with_auth(self) -> Self:
+        if self.auth.mode == "none" and self.server.host not in LOOPBACK:
+            raise ValueError(
+                f"server.host = {self.server.host!r} is not loopback and auth.mode is \"none\": "
+                "set auth.mode = \"token\" and auth.token"
+            )
+        return self
+
+
+def load_settings(config: Path | None = None, **overrides: dict[str, Any]) -> Settings:
+    """Read the file that `config` or NEURALIB_CONFIG names, the environment, and `overrides` (by table). Raises
+    ConfigurationError in one line."""
+    path = config or (Path(named) if (named := os.environ.get("NEURALIB_CONFIG")) else None)
+    try:
+        return Settings(_file=_read(path) if path else {}, **overrides)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"{where}: {first['msg']}" if where else str(first["msg"])) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}") from error

@@ -1,0 +1,146 @@
+"""PostgreSQL: the one truth. The only package that knows asyncpg.
+
+A `Database` hands out a `Connection` per transaction; the functions of this package's modules take it first and are
+named after the blocks of `sql/queries.sql`. Every statement has a timeout and every failure of the server becomes
+DatabaseUnavailable here, once.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from importlib.resources import files
+from typing import Any
+
+import asyncpg
+
+from neuralib.errors import DatabaseUnavailable, StorageFull
+
+Row = Any
+"""An asyncpg.Record: indexed by column name."""
+
+
+def _load_queries() -> dict[str, str]:
+    text = (files(__package__) / "sql" / "queries.sql").read_text()
+    blocks = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
+    return dict(zip(blocks[1::2], (block.strip() for block in blocks[2::2]), strict=True))
+
+
+QUERIES = _load_queries()
+
+
+class Connection:
+    """Runs named statements inside one transaction."""
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+
+    async def all(self, name: str, *args: Any) -> Sequence[Row]:
+        with _translated():
+            rows: Sequence[Row] = await self.raw.fetch(QUERIES[name], *args)
+            return rows
+
+    async def one(self, name: str, *args: Any) -> Row | None:
+        with _translated():
+            return await self.raw.fetchrow(QUERIES[name], *args)
+
+    async def value(self, name: str, *args: Any) -> Any:
+        with _translated():
+            return await self.raw.fetchval(QUERIES[name], *args)
+
+    async def run(self, name: str, *args: Any) -> int:
+        """Rows touched."""
+        with _translated():
+            status: str = await self.raw.execute(QUERIES[name], *args)
+            return int(status.rsplit(" ", 1)[-1])
+
+
+class Database:
+    """A pool of connections."""
+
+    def __init__(self, pool: Any, timeout_s: float) -> None:
+        self._pool = pool
+        self._timeout_s = timeout_s
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Commits when the block ends well, rolls back when it raises."""
+        with _translated():
+            raw = await self._pool.acquire(timeout=self._timeout_s)
+        try:
+            transaction = raw.transaction()
+            with _translated():
+                await transaction.start()
+            try:
+                yield Connection(raw)
+            except BaseException:
+                if not raw.is_closed():
+                    with _translated():
+                        await transaction.rollback()
+                raise
+            with _translated():
+                await transaction.commit()
+        finally:
+            await self._pool.release(raw, timeout=self._timeout_s)
+
+    async def check(self) -> None:
+        """One round trip. Raises DatabaseUnavailable."""
+        with _translated():
+            await self._pool.fetchval("select 1", timeout=self._timeout_s)
+
+
+@asynccontextmanager
+async def open_database(url: str, *, size: int = 10, timeout_s: float = 10.0) -> AsyncIterator[Database]:
+    """A pool on `url`. Raises DatabaseUnavailable when the server does not answer."""
+    with _translated():
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=min(2, size),
+            max_size=size,
+            timeout=timeout_s,
+            command_timeout=timeout_s,
+            init=_set_codecs,
+            server_settings={
+                "application_name": "neuralib",
+                "idle_in_transaction_session_timeout": str(int(timeout_s * 3000)),
+                "lock_timeout": str(int(timeout_s * 1000)),
+            },
+        )
+    try:
+        yield Database(pool, timeout_s)
+    finally:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await pool.close()
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            pool.terminate()
+
+
+async def _set_codecs(connection: Any) -> None:
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (
+        OSError,
+        TimeoutError,
+        asyncpg.InterfaceError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.CannotConnectNowError,
+        asyncpg.AdminShutdownError,
+        asyncpg.CrashShutdownError,
+        asyncpg.QueryCanceledError,
+        asyncpg.LockNotAvailableError,
+        asyncpg.DeadlockDetectedError,
+        asyncpg.TooManyConnectionsError,
+        asyncpg.ReadOnlySQLTransactionError,
+        asyncpg.InvalidPasswordError,
+        asyncpg.InvalidCatalogNameError,
+    ) as error:
+        raise DatabaseUnavailable(f"PostgreSQL: {str(error) or type(error).__name__}") from error
+    except asyncpg.DiskFullError as error:
+        raise StorageFull("PostgreSQL has no space left") from error

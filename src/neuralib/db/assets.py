@@ -1,0 +1,136 @@
+"""Assets, the blobs they share, and the keys that are waiting for an owner or for the sweeper."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from neuralib.entities import Asset, Blob, NewAsset
+from neuralib.errors import NotFound
+
+from . import Connection, Row
+
+PENDING_FOR = timedelta(hours=24)
+
+
+def _blob(row: Row, id_column: str) -> Blob:
+    return Blob(row[id_column], row["sha256"], row["bytes"], row["key"], row["media_type"])
+
+
+def _asset(row: Row) -> Asset:
+    return Asset(
+        id=row["id"],
+        owner_id=row["owner_id"],
+        library_id=row["library_id"],
+        parent_id=row["parent_id"],
+        kind=row["kind"],
+        role=row["role"],
+        stem=row["stem"],
+        name=row["name"],
+        audio=row["audio"],
+        facts=row["facts"],
+        job_id=row["job_id"],
+        version=row["version"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        blob=_blob(row, "blob_id"),
+    )
+
+
+async def add_pending(tx: Connection, key: str) -> None:
+    """Before the first byte of `key` is written."""
+    await tx.run("add_pending", key, PENDING_FOR)
+
+
+async def drop_pending(tx: Connection, keys: Sequence[str]) -> None:
+    """In the transaction that gives `keys` an owner, or after their bytes are gone."""
+    await tx.run("drop_pending", keys)
+
+
+async def expire_pending(tx: Connection, keys: Sequence[str]) -> None:
+    """Nobody will ever own these keys: the sweeper may take them now."""
+    await tx.run("expire_pending", keys)
+
+
+async def due_pending(tx: Connection, limit: int) -> list[str]:
+    return [row["key"] for row in await tx.all("due_pending", limit)]
+
+
+async def insert(tx: Connection, owner: UUID, new: NewAsset, blob: Blob) -> None:
+    """Write an asset over `blob`, or over the owner's blob of the same bytes when there is one; then `blob.key`
+    becomes due for the sweeper."""
+    row = await tx.one(
+        "upsert_blob", blob.id, owner, blob.sha256, blob.bytes, blob.key, blob.media_type
+    )
+    assert row is not None
+    if row["key"] == blob.key:
+        await drop_pending(tx, [blob.key])
+    else:
+        await expire_pending(tx, [blob.key])
+    await tx.run(
+        "insert_asset",
+        new.id,
+        owner,
+        new.library_id,
+        new.parent_id,
+        new.kind,
+        new.role,
+        new.stem,
+        new.name,
+        new.audio,
+        new.facts,
+        new.job_id,
+        row["id"],
+    )
+
+
+async def get(tx: Connection, owner: UUID, asset: UUID) -> Asset:
+    """Raises NotFound."""
+    row = await tx.one("get_asset", owner, asset)
+    if row is None:
+        raise NotFound(f"there is no asset {asset}")
+    return _asset(row)
+
+
+async def page(
+    tx: Connection,
+    owner: UUID,
+    library: UUID,
+    *,
+    parent: UUID | None,
+    tree: bool,
+    kind: str | None,
+    before: UUID | None,
+    limit: int,
+) -> Sequence[Asset]:
+    """Newest first: the children of `parent` (None: the roots), or with `tree` everything."""
+    rows = await tx.all("list_assets", owner, library, tree, parent, kind, before, limit)
+    return [_asset(row) for row in rows]
+
+
+async def of_jobs(tx: Connection, owner: UUID, jobs: Sequence[UUID]) -> list[Asset]:
+    """What these jobs made."""
+    return [_asset(row) for row in await tx.all("list_job_assets", owner, jobs)]
+
+
+async def lock_subtree(tx: Connection, owner: UUID, asset: UUID) -> list[tuple[UUID, UUID]]:
+    """(asset, blob) of the asset and everything under it. Raises NotFound."""
+    rows = await tx.all("lock_subtree", owner, asset)
+    if not rows:
+        raise NotFound(f"there is no asset {asset}")
+    return [(row["id"], row["blob_id"]) for row in rows]
+
+
+async def lock_library(tx: Connection, owner: UUID, library: UUID) -> list[tuple[UUID, UUID]]:
+    """(asset, blob) of everything in the library."""
+    return [(r["id"], r["blob_id"]) for r in await tx.all("lock_library_assets", owner, library)]
+
+
+async def busy(tx: Connection, assets: Sequence[UUID]) -> bool:
+    """Whether a job waits for or reads one of them."""
+    return bool(await tx.value("assets_busy", assets))
+
+
+async def delete(tx: Connection, found: Sequence[tuple[UUID, UUID]]) -> None:
+    """The rows go now; bytes that nobody else uses are left to the sweeper."""
+    await tx.run("delete_assets", [asset for asset, _ in found])
+    await tx.all("doom_blobs", sorted({blob for _, blob in found}))

@@ -1,0 +1,179 @@
+"""Jobs: the claim, the lease, the fence. Which job runs is decided here and never by the queue."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from neuralib.entities import Job, JobState
+from neuralib.errors import NotFound
+
+from . import Connection, Row
+
+_COLUMNS = [f.name for f in fields(Job)]
+
+
+def _job(row: Row) -> Job:
+    return Job(**{name: row[name] for name in _COLUMNS} | {"state": JobState(row["state"])})
+
+
+def _maybe(row: Row | None) -> Job | None:
+    return None if row is None else _job(row)
+
+
+async def insert(
+    tx: Connection,
+    *,
+    id: UUID,  # noqa: A002 - the column's name
+    owner: UUID,
+    operation: str,
+    model: str,
+    checkpoint: str | None,
+    params: Mapping[str, Any],
+    output: Mapping[str, Any],
+    asset: UUID,
+    library: UUID,
+    priority: int,
+    max_attempts: int,
+    timeout_s: float,
+    metadata: Mapping[str, Any],
+) -> Job:
+    row = await tx.one(
+        "insert_job",
+        id,
+        owner,
+        operation,
+        model,
+        checkpoint,
+        params,
+        output,
+        asset,
+        library,
+        priority,
+        max_attempts,
+        timeout_s,
+        metadata,
+    )
+    return _job(row)
+
+
+async def lock_asset(tx: Connection, owner: UUID, asset: UUID) -> UUID:
+    """Hold the asset until the job's row stands; its library. Raises NotFound."""
+    row = await tx.one("lock_asset_for_job", owner, asset)
+    if row is None:
+        raise NotFound(f"there is no asset {asset}")
+    library: UUID = row["library_id"]
+    return library
+
+
+async def get(tx: Connection, owner: UUID, job: UUID, *, lock: bool = False) -> Job:
+    """Raises NotFound."""
+    row = await tx.one("lock_job" if lock else "get_job", owner, job)
+    if row is None:
+        raise NotFound(f"there is no job {job}")
+    return _job(row)
+
+
+async def page(
+    tx: Connection,
+    owner: UUID,
+    *,
+    states: Sequence[str] | None = None,
+    operation: str | None = None,
+    asset: UUID | None = None,
+    ids: Sequence[UUID] | None = None,
+    before: UUID | None = None,
+    limit: int = 50,
+) -> list[Job]:
+    """Newest first."""
+    rows = await tx.all("list_jobs", owner, states, operation, asset, ids, before, limit)
+    return [_job(row) for row in rows]
+
+
+async def count_active(tx: Connection, owner: UUID) -> int:
+    count: int = await tx.value("count_active_jobs", owner)
+    return count
+
+
+async def position(tx: Connection, job: UUID) -> int:
+    """How many jobs of its model go before a queued one."""
+    count: int = await tx.value("queue_position", job)
+    return count
+
+
+async def claim(tx: Connection, model: str, worker: str, lease: timedelta) -> Job | None:
+    """Take the next job of a model: highest priority first, then the one that waited longest."""
+    return _maybe(await tx.one("claim_job", model, worker, lease))
+
+
+async def renew(
+    tx: Connection, held: Sequence[tuple[UUID, int]], lease: timedelta
+) -> dict[UUID, bool]:
+    """For each (job, attempt) that is still ours: whether somebody asked to cancel it."""
+    rows = await tx.all("renew_leases", [j for j, _ in held], [a for _, a in held], lease)
+    return {row["id"]: row["cancel_requested"] for row in rows}
+
+
+async def save_progress(tx: Connection, job: UUID, attempt: int, progress: Mapping[str, Any]) -> bool:
+    """False when the job is not ours any more."""
+    return await tx.run("save_progress", job, attempt, progress) == 1
+
+
+async def finish(
+    tx: Connection,
+    job: Job,
+    state: JobState,
+    *,
+    result: Mapping[str, Any] | None = None,
+    error: Mapping[str, Any] | None = None,
+    progress: Mapping[str, Any] | None = None,
+) -> Job | None:
+    """End a job. None when another worker holds it by now: then nothing of ours may become visible."""
+    failed = 1 if state is JobState.FAILED else 0
+    return _maybe(
+        await tx.one(
+            "finish_job", job.id, job.attempt, state.value, result or {}, error, failed, progress or {}
+        )
+    )
+
+
+async def requeue(
+    tx: Connection,
+    job: Job,
+    *,
+    error: Mapping[str, Any] | None = None,
+    after: timedelta = timedelta(0),
+) -> Job | None:
+    """Give a job back: with an error it counts as an attempt, without one as a drain, which is free."""
+    failed = error is not None
+    return _maybe(
+        await tx.one(
+            "requeue_job", job.id, job.attempt, error, int(failed), int(not failed), after
+        )
+    )
+
+
+async def request_cancel(tx: Connection, job: UUID) -> Job | None:
+    return _maybe(await tx.one("request_cancel", job))
+
+
+async def cancel_queued(tx: Connection, job: UUID, error: Mapping[str, Any]) -> Job | None:
+    return _maybe(await tx.one("cancel_queued", job, error))
+
+
+async def lost(tx: Connection, limit: int) -> list[Job]:
+    """Running jobs whose lease ran out, locked."""
+    return [_job(row) for row in await tx.all("lost_jobs", limit)]
+
+
+async def rescue(tx: Connection, job: UUID, state: JobState, error: Mapping[str, Any] | None) -> Job:
+    return _job(await tx.one("rescue_job", job, state.value, error))
+
+
+async def release_leases(tx: Connection) -> int:
+    return await tx.run("release_leases")
+
+
+async def queued_models(tx: Connection) -> list[str]:
+    return [row["model"] for row in await tx.all("queued_models")]

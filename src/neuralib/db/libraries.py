@@ -1,0 +1,69 @@
+"""Owners and libraries."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from uuid import UUID
+
+from neuralib.entities import Library, new_id
+from neuralib.errors import NotFound, PreconditionFailed
+
+from . import Connection, Row
+
+_COLUMNS = [f.name for f in fields(Library)]
+
+
+def _library(row: Row) -> Library:
+    return Library(**{name: row[name] for name in _COLUMNS if name in row.keys()})  # noqa: SIM118 - a Record
+
+
+async def upsert_owner(tx: Connection, subject: str) -> UUID:
+    owner: UUID = await tx.value("upsert_owner", new_id(), subject)
+    return owner
+
+
+async def insert(
+    tx: Connection, owner: UUID, name: str, description: str, color: str | None
+) -> Library:
+    return _library(await tx.one("insert_library", new_id(), owner, name, description, color))
+
+
+async def get(tx: Connection, owner: UUID, library: UUID) -> Library:
+    """Raises NotFound."""
+    row = await tx.one("get_library", owner, library)
+    if row is None:
+        raise NotFound(f"there is no library {library}")
+    return _library(row)
+
+
+async def page(tx: Connection, owner: UUID, before: UUID | None, limit: int) -> Sequence[Library]:
+    """Newest first; `before` is the last id of the page before."""
+    return [_library(row) for row in await tx.all("list_libraries", owner, before, limit)]
+
+
+async def update(tx: Connection, changed: Library, expected_version: int | None) -> None:
+    """Raises NotFound; PreconditionFailed when the row is not at `expected_version` any more."""
+    row = await tx.one(
+        "update_library",
+        changed.owner_id,
+        changed.id,
+        changed.name,
+        changed.description,
+        changed.color,
+        expected_version,
+    )
+    if row is None:
+        await get(tx, changed.owner_id, changed.id)
+        raise PreconditionFailed(f"library {changed.id} changed meanwhile")
+
+
+async def lock(tx: Connection, owner: UUID, library: UUID) -> int:
+    """Its version. Raises NotFound."""
+    version: int | None = await tx.value("lock_library", owner, library)
+    if version is None:
+        raise NotFound(f"there is no library {library}")
+    return version
+
+
+async def delete(tx: Connection, owner: UUID, library: UUID) -> None:
+    await tx.run("forget_library", owner, library)
+    await tx.run("delete_library", owner, library)

@@ -1,0 +1,63 @@
+"""Forward-only migrations: `sql/migrations/NNNN_what.sql`, each applied once, in order, in its own transaction."""
+
+from importlib.resources import files
+from typing import Any
+
+import asyncpg
+
+from neuralib.errors import DatabaseTooNew, DatabaseTooOld
+
+from . import Database
+
+LOCK = 0x6E6C_6962  # "nlib": one migrating process at a time
+
+
+def migrations() -> list[tuple[int, str, str]]:
+    """(version, name, statements), oldest first."""
+    found = []
+    for entry in (files(__package__) / "sql" / "migrations").iterdir():
+        if entry.name.endswith(".sql"):
+            version, _, name = entry.name.removesuffix(".sql").partition("_")
+            found.append((int(version), name, entry.read_text()))
+    return sorted(found)
+
+
+async def migrate(db: Database) -> list[str]:
+    """Apply what is missing; the names of what was applied. Raises DatabaseTooNew."""
+    async with db.transaction() as tx:
+        await tx.raw.execute("select pg_advisory_xact_lock($1)", LOCK)
+        await tx.raw.execute(
+            "create table if not exists schema_migrations ("
+            "version int primary key, name text not null, applied_at timestamptz not null default now())"
+        )
+        current = await _version(tx.raw)
+        applied = []
+        for version, name, statements in _newer_than(current):
+            await tx.raw.execute(statements)
+            await tx.raw.execute("insert into schema_migrations (version, name) values ($1, $2)", version, name)
+            applied.append(f"{version:04} {name}")
+        return applied
+
+
+async def require_current(db: Database) -> None:
+    """Raises DatabaseTooOld or DatabaseTooNew unless the schema is the one this version knows."""
+    async with db.transaction() as tx:
+        try:
+            current = await _version(tx.raw)
+        except asyncpg.UndefinedTableError as error:
+            raise DatabaseTooOld("the database is empty") from error
+    missing = _newer_than(current)
+    if missing:
+        raise DatabaseTooOld(f"the database is at version {current}, this NeuraLib needs {missing[-1][0]}")
+
+
+def _newer_than(current: int) -> list[tuple[int, str, str]]:
+    known = migrations()
+    if current > known[-1][0]:
+        raise DatabaseTooNew(f"the database is at version {current}, this NeuraLib knows {known[-1][0]}")
+    return [m for m in known if m[0] > current]
+
+
+async def _version(raw: Any) -> int:
+    value: int | None = await raw.fetchval("select max(version) from schema_migrations")
+    return value or 0

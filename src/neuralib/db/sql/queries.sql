@@ -1,0 +1,272 @@
+-- Every statement of NeuraLib, by name. Each has one typed function in the module of its section.
+
+-- ── owners ──────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: upsert_owner
+insert into owners (id, subject) values ($1, $2)
+on conflict (subject) do update set subject = excluded.subject
+returning id
+
+-- ── libraries ───────────────────────────────────────────────────────────────────────────────────────
+
+-- name: insert_library
+insert into libraries (id, owner_id, name, description, color) values ($1, $2, $3, $4, $5)
+returning *
+
+-- name: get_library
+select l.*, s.asset_count, s.bytes, s.duration
+from libraries l
+cross join lateral (
+    select count(*) as asset_count, coalesce(sum(b.bytes), 0)::bigint as bytes,
+           coalesce(sum((a.audio ->> 'duration_s')::float8) filter (where a.parent_id is null), 0) as duration
+    from assets a join blobs b on b.id = a.blob_id where a.library_id = l.id
+) s
+where l.owner_id = $1 and l.id = $2
+
+-- name: list_libraries
+select l.*, s.asset_count, s.bytes, s.duration
+from libraries l
+cross join lateral (
+    select count(*) as asset_count, coalesce(sum(b.bytes), 0)::bigint as bytes,
+           coalesce(sum((a.audio ->> 'duration_s')::float8) filter (where a.parent_id is null), 0) as duration
+    from assets a join blobs b on b.id = a.blob_id where a.library_id = l.id
+) s
+where l.owner_id = $1 and ($2::uuid is null or l.id < $2)
+order by l.id desc
+limit $3
+
+-- name: update_library
+update libraries set name = $3, description = $4, color = $5, version = version + 1, updated_at = now()
+where owner_id = $1 and id = $2 and ($6::int is null or version = $6)
+returning *
+
+-- name: lock_library
+select version from libraries where owner_id = $1 and id = $2 for update
+
+-- name: forget_library
+-- Finished jobs stay as history when their library goes.
+update jobs set library_id = null where owner_id = $1 and library_id = $2
+
+-- name: delete_library
+delete from libraries where owner_id = $1 and id = $2
+
+-- ── blobs ───────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: add_pending
+insert into pending_objects (key, delete_after) values ($1, now() + $2::interval)
+on conflict (key) do update set delete_after = excluded.delete_after
+
+-- name: drop_pending
+delete from pending_objects where key = any($1::text[])
+
+-- name: due_pending
+select key from pending_objects where delete_after < now() order by delete_after limit $1
+
+-- name: expire_pending
+update pending_objects set delete_after = now() where key = any($1::text[])
+
+-- name: upsert_blob
+-- The same bytes of the same owner are one blob: the caller compares `key` to see whether its own copy is needed.
+insert into blobs (id, owner_id, sha256, bytes, key, media_type) values ($1, $2, $3, $4, $5, $6)
+on conflict (owner_id, sha256) do update set sha256 = excluded.sha256
+returning id, sha256, bytes, key, media_type
+
+-- name: doom_blobs
+-- Blobs that no asset uses any more leave, and their keys become pending for the sweeper.
+with gone as (
+    delete from blobs b where b.id = any($1::uuid[]) and not exists (select from assets a where a.blob_id = b.id)
+    returning key
+)
+insert into pending_objects (key, delete_after) select key, now() from gone
+on conflict (key) do update set delete_after = excluded.delete_after
+returning key
+
+-- ── assets ──────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: insert_asset
+insert into assets (id, owner_id, library_id, parent_id, kind, role, stem, name, audio, facts, job_id, blob_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+
+-- name: get_asset
+select a.*, b.sha256, b.bytes, b.key, b.media_type
+from assets a join blobs b on b.id = a.blob_id
+where a.owner_id = $1 and a.id = $2
+
+-- name: list_assets
+select a.*, b.sha256, b.bytes, b.key, b.media_type
+from assets a join blobs b on b.id = a.blob_id
+where a.owner_id = $1 and a.library_id = $2
+  and ($3::boolean or a.parent_id is not distinct from $4)
+  and ($5::text is null or a.kind = $5)
+  and ($6::uuid is null or a.id < $6)
+order by a.id desc
+limit $7
+
+-- name: list_job_assets
+select a.*, b.sha256, b.bytes, b.key, b.media_type
+from assets a join blobs b on b.id = a.blob_id
+where a.owner_id = $1 and a.job_id = any($2::uuid[])
+order by a.id
+
+-- name: lock_subtree
+with recursive tree as (
+    select id, blob_id from assets where owner_id = $1 and id = $2
+    union all
+    select a.id, a.blob_id from assets a join tree t on a.parent_id = t.id
+)
+select a.id, a.blob_id from assets a where a.id in (select id from tree) for update
+
+-- name: lock_library_assets
+select id, blob_id from assets where owner_id = $1 and library_id = $2 for update
+
+-- name: assets_busy
+select exists (select from jobs where asset_id = any($1::uuid[]) and state in ('queued', 'running'))
+
+-- name: delete_assets
+delete from assets where id = any($1::uuid[])
+
+-- ── jobs ────────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: insert_job
+insert into jobs (id, owner_id, operation, model, checkpoint, params, output, asset_id, library_id, priority,
+                  max_attempts, timeout_s, metadata)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+returning *
+
+-- name: lock_asset_for_job
+-- A shared lock: deleting the asset waits for the job's row, and finds it.
+select id, library_id from assets where owner_id = $1 and id = $2 for key share
+
+-- name: get_job
+select * from jobs where owner_id = $1 and id = $2
+
+-- name: lock_job
+select * from jobs where owner_id = $1 and id = $2 for update
+
+-- name: list_jobs
+select * from jobs
+where owner_id = $1
+  and ($2::text[] is null or state = any($2))
+  and ($3::text is null or operation = $3)
+  and ($4::uuid is null or asset_id = $4)
+  and ($5::uuid[] is null or id = any($5))
+  and ($6::uuid is null or id < $6)
+order by id desc
+limit $7
+
+-- name: count_active_jobs
+select count(*) from jobs where owner_id = $1 and state in ('queued', 'running')
+
+-- name: queue_position
+-- How many queued jobs of the model go before this one.
+select count(*) from jobs q, jobs me
+where me.id = $1 and q.model = me.model and q.state = 'queued' and me.state = 'queued' and q.id <> me.id
+  and (q.priority, me.queued_at, me.id) > (me.priority, q.queued_at, q.id)
+
+-- name: claim_job
+-- The sub-select is fenced by `materialized`: inlined, the planner may run it more than once and claim too many.
+with next as materialized (
+    select id from jobs
+    where state = 'queued' and model = $1 and not_before <= now()
+    order by priority desc, queued_at
+    for update skip locked
+    limit 1
+)
+update jobs j
+set state = 'running', attempt = attempt + 1, worker = $2, lease_until = now() + $3::interval,
+    started_at = coalesce(started_at, now()), progress = '{}'
+from next where j.id = next.id
+returning j.*
+
+-- name: renew_leases
+-- Returns the ones that are still ours, with whether somebody wants them cancelled.
+update jobs j
+set lease_until = now() + $3::interval
+from unnest($1::uuid[], $2::int[]) as held (id, attempt)
+where j.id = held.id and j.attempt = held.attempt and j.state = 'running'
+returning j.id, j.cancel_requested
+
+-- name: save_progress
+update jobs set progress = $3 where id = $1 and attempt = $2 and state = 'running'
+
+-- name: finish_job
+-- The fence: only the holder of the current attempt may end a job.
+update jobs
+set state = $3, result = $4, error = $5, finished_at = now(), lease_until = null,
+    errors = errors + $6, progress = $7
+where id = $1 and attempt = $2 and state = 'running'
+returning *
+
+-- name: requeue_job
+-- Back to the queue, by the holder: an error that may pass ($4 errors more) or a shutdown ($5 drains more).
+update jobs
+set state = 'queued', lease_until = null, worker = null, errors = errors + $4, drains = drains + $5,
+    not_before = now() + $6::interval, error = $3, progress = '{}'
+where id = $1 and attempt = $2 and state = 'running'
+returning *
+
+-- name: request_cancel
+update jobs set cancel_requested = true where id = $1 returning *
+
+-- name: cancel_queued
+update jobs set state = 'cancelled', cancel_requested = true, finished_at = now(), error = $2
+where id = $1 and state = 'queued'
+returning *
+
+-- name: lost_jobs
+select * from jobs where state = 'running' and lease_until < now() order by lease_until limit $1
+for update skip locked
+
+-- name: release_leases
+-- For the one process that knows nobody else is alive: what ran when it died need not wait for its lease.
+update jobs set lease_until = now() - interval '1 second' where state = 'running'
+
+-- name: rescue_job
+update jobs
+set state = $2, crashes = crashes + 1, lease_until = null, worker = null, error = $3, progress = '{}',
+    finished_at = case when $2 = 'queued' then null else now() end
+where id = $1
+returning *
+
+-- name: queued_models
+select distinct model from jobs where state = 'queued' and not_before <= now()
+
+-- ── events ──────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: append_event
+with counted as (
+    update owners set event_seq = event_seq + 1 where id = $1 returning event_seq
+)
+insert into events (owner_id, seq, type, job_id, data)
+select $1, event_seq, $2, $3, $4 from counted
+returning seq
+
+-- name: list_events
+select owner_id, seq, type, job_id, data from events
+where owner_id = $1 and seq > $2 and ($3::uuid is null or job_id = $3)
+order by seq
+limit $4
+
+-- name: event_bounds
+select o.event_seq as head, coalesce((select min(seq) from events where owner_id = o.id), o.event_seq + 1) as oldest
+from owners o where o.id = $1
+
+-- name: prune_events
+delete from events where at < now() - $1::interval
+
+-- ── workers ─────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: beat_worker
+insert into workers (name, host, pid, models) values ($1, $2, $3, $4)
+on conflict (name) do update set models = excluded.models, heartbeat_at = now()
+
+-- name: remove_worker
+delete from workers where name = $1
+
+-- name: live_workers
+select name, host, pid, models, started_at, heartbeat_at from workers
+where heartbeat_at > now() - $1::interval
+order by name
+
+-- name: prune_workers
+delete from workers where heartbeat_at < now() - $1::interval

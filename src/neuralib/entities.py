@@ -1,0 +1,154 @@
+"""The things NeuraLib keeps, as plain frozen data. Rows become these in `db/`, JSON in `api/schemas.py`."""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+Facts = Mapping[str, Any]
+
+
+def new_id() -> UUID:
+    """A UUIDv7 (RFC 9562): time-ordered, so that ids sort and index as rows arrive. PostgreSQL makes them only
+    since 18, Python since 3.14."""
+    stamp = time.time_ns() // 1_000_000
+    value = (stamp << 80) | (0x7 << 76) | (secrets.randbits(12) << 64) | (0b10 << 62) | secrets.randbits(62)
+    return UUID(int=value)
+
+
+class JobState(StrEnum):
+    """Where a job stands. The allowed changes are in `pipeline.TRANSITIONS`."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+
+
+class AssetKind(StrEnum):
+    """What an asset's bytes are."""
+
+    AUDIO = "audio"
+    MIDI = "midi"
+    TRANSCRIPT = "transcript"
+    ANALYSIS = "analysis"
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A named collection of assets. `bytes` and `duration` are sums over its assets."""
+
+    id: UUID
+    owner_id: UUID
+    name: str
+    description: str
+    color: str | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    asset_count: int = 0
+    bytes: int = 0
+    duration: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Immutable bytes in the object store. One owner's identical bytes are one blob."""
+
+    id: UUID
+    sha256: str
+    bytes: int
+    key: str
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewAsset:
+    """An asset about to be written: everything but what the database gives it."""
+
+    id: UUID
+    library_id: UUID
+    kind: str
+    role: str
+    name: str
+    parent_id: UUID | None = None
+    stem: str | None = None
+    audio: Facts | None = None
+    facts: Facts = field(default_factory=dict)
+    job_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """An immutable stored file and its row: track, stem, sample, mix, MIDI, transcript."""
+
+    id: UUID
+    owner_id: UUID
+    library_id: UUID
+    parent_id: UUID | None
+    kind: str
+    role: str
+    stem: str | None
+    name: str
+    audio: Facts | None
+    facts: Facts
+    job_id: UUID | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    blob: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One executor run on one input: the unit of queueing, retry, cancel and progress.
+
+    `attempt` rises with every claim and is the fencing token: who holds an older one may not commit. `errors`,
+    `crashes` and `drains` are counted apart, because only the first two use up attempts.
+    """
+
+    id: UUID
+    owner_id: UUID
+    operation: str
+    model: str
+    checkpoint: str | None
+    params: Facts
+    output: Facts
+    asset_id: UUID | None
+    library_id: UUID | None
+    state: JobState
+    priority: int
+    attempt: int
+    max_attempts: int
+    errors: int
+    crashes: int
+    drains: int
+    timeout_s: float
+    cancel_requested: bool
+    progress: Facts
+    result: Facts
+    error: Facts | None
+    worker: str | None
+    lease_until: datetime | None
+    created_at: datetime
+    queued_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    metadata: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fact, past tense. Durable ones carry `seq`, which counts up by one per owner."""
+
+    type: str
+    data: Facts
+    owner_id: UUID
+    seq: int | None = None
+    job_id: UUID | None = None

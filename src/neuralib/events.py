@@ -1,0 +1,125 @@
+"""How events travel: durable ones lie in PostgreSQL and Redis only says that there are some; progress is not durable
+and travels over Redis itself. Losing Redis costs promptness, never an event.
+"""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Iterator
+from uuid import UUID
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+log = structlog.get_logger(__name__)
+
+CHANNEL = "neuralib:events"
+RECONNECT_S = 1.0
+
+
+@dataclass(eq=False, slots=True)
+class Listener:
+    """One reader's view: woken when something happened for its owner. Progress is kept per job, newest only, so a
+    slow reader costs a bounded amount of memory."""
+
+    progress: dict[UUID, Mapping[str, Any]] = field(default_factory=dict)
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def wait(self, timeout: float) -> bool:
+        """Until something happened, or `timeout` seconds. False on time-out."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._woken.wait()
+        except TimeoutError:
+            return False
+        self._woken.clear()
+        return True
+
+    def take_progress(self) -> list[Mapping[str, Any]]:
+        """What came since the last call, one per job."""
+        taken = list(self.progress.values())
+        self.progress.clear()
+        return taken
+
+    def wake(self) -> None:
+        self._woken.set()
+
+
+class EventBus:
+    """One subscription a process, fanned out in memory to any number of listeners."""
+
+    def __init__(self, redis: "Redis[bytes]", timeout_s: float) -> None:
+        self._redis = redis
+        self._timeout_s = timeout_s
+        self._listeners: dict[UUID, set[Listener]] = defaultdict(set)
+
+    async def wake(self, owner: UUID) -> None:
+        """After a commit that appended events of this owner."""
+        await self._publish({"owner": str(owner)})
+
+    async def progress(self, owner: UUID, job: UUID, data: Mapping[str, Any]) -> None:
+        """Pass on how far a job is."""
+        await self._publish({"owner": str(owner), "job": str(job), "progress": data})
+
+    @contextmanager
+    def listen(self, owner: UUID) -> Iterator[Listener]:
+        listener = Listener()
+        self._listeners[owner].add(listener)
+        try:
+            yield listener
+        finally:
+            self._listeners[owner].discard(listener)
+            if not self._listeners[owner]:
+                del self._listeners[owner]
+
+    def wake_all(self) -> None:
+        """Have every listener look: on shutdown, and after Redis came back."""
+        for listeners in self._listeners.values():
+            for listener in listeners:
+                listener.wake()
+
+    async def run(self) -> None:
+        """Receive until cancelled; while Redis is away, try again every second."""
+        while True:
+            try:
+                async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
+                    await subscription.subscribe(CHANNEL)
+                    self.wake_all()
+                    async for message in subscription.listen():
+                        self._deliver(message["data"])
+            except (OSError, TimeoutError, RedisError) as error:
+                log.warning("events.deaf", error=str(error) or type(error).__name__)
+            await asyncio.sleep(RECONNECT_S)
+
+    def _deliver(self, raw: bytes) -> None:
+        message = json.loads(raw)
+        for listener in self._listeners.get(UUID(message["owner"]), ()):
+            if "progress" in message:
+                listener.progress[UUID(message["job"])] = message["progress"]
+            listener.wake()
+
+    async def _publish(self, message: Mapping[str, Any]) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._redis.publish(CHANNEL, json.dumps(message))
+        except (OSError, TimeoutError, RedisError) as error:
+            log.warning("events.lost", error=str(error) or type(error).__name__)
+
+
+@asynccontextmanager
+async def open_bus(url: str, *, timeout_s: float = 5.0) -> AsyncIterator[EventBus]:
+    """A bus that receives for as long as the block runs."""
+    redis: Redis[bytes] = Redis.from_url(url, socket_connect_timeout=timeout_s)
+    bus = EventBus(redis, timeout_s)
+    receiving = asyncio.create_task(bus.run(), name="events")
+    try:
+        yield bus
+    finally:
+        receiving.cancel()
+        with suppress(asyncio.CancelledError):
+            await receiving
+        await redis.aclose()

@@ -1,0 +1,188 @@
+"""Use cases of jobs: submit, read, cancel; and what the rescuer does for the ones whose worker died."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from .audio import AudioInfo
+from .db import assets as asset_rows
+from .db import events as event_rows
+from .db import jobs as rows
+from .db import libraries as library_rows
+from .entities import Asset, AssetKind, Job, JobState, new_id
+from .errors import (
+    Cancelled,
+    FieldError,
+    JobNotCancellable,
+    TooManyJobs,
+    UnsupportedAudio,
+    ValidationFailed,
+    WorkerLost,
+)
+from .executors import registry
+from .pipeline import TERMINAL, job_event, next_after_crash
+from .services import Services
+
+FORMATS = ("wav", "flac", "mp3", "ogg")
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What somebody wants computed. `model` may name a checkpoint: demucs/htdemucs_ft."""
+
+    asset_id: UUID
+    operation: str | None = None
+    model: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    format: str = "wav"
+    """Of audio that the job makes; the sample format is the source's."""
+    library_id: UUID | None = None
+    priority: int = 0
+    timeout_s: float = 3600.0
+    max_attempts: int | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job, what it made, and how many go before it while it waits."""
+
+    job: Job
+    outputs: Sequence[Asset] = ()
+    position: int | None = None
+
+
+async def submit(services: Services, owner: UUID, request: JobRequest) -> JobView:
+    """Accept a job: after this returns it will end in exactly one result or one typed error.
+
+    Raises NotFound, UnknownModel, UnknownOperation, ValidationFailed, UnsupportedAudio, TooManyJobs.
+    """
+    executor, checkpoint = services.registry.choose(request.operation, request.model)
+    params = registry.validate(executor, dict(request.params))
+    if request.format not in FORMATS:
+        raise ValidationFailed(
+            f"format must be one of {', '.join(FORMATS)}",
+            fields=[FieldError("/output/format", "enum", f"must be one of {', '.join(FORMATS)}")],
+        )
+    async with services.db.transaction() as tx:
+        library = await rows.lock_asset(tx, owner, request.asset_id)
+        asset = await asset_rows.get(tx, owner, request.asset_id)
+        if asset.kind != AssetKind.AUDIO:
+            raise UnsupportedAudio(f"asset {asset.id} is {asset.kind}, not audio")
+        if request.library_id is not None:
+            library = (await library_rows.get(tx, owner, request.library_id)).id
+        if await rows.count_active(tx, owner) >= services.settings.limits.jobs_per_owner:
+            raise TooManyJobs(f"{services.settings.limits.jobs_per_owner} jobs are waiting or running")
+        job = await rows.insert(
+            tx,
+            id=new_id(),
+            owner=owner,
+            operation=executor.operation,
+            model=executor.name,
+            checkpoint=checkpoint,
+            params=params.model_dump(mode="json"),
+            output={"format": request.format},
+            asset=asset.id,
+            library=library,
+            priority=request.priority,
+            max_attempts=request.max_attempts or services.settings.worker.max_attempts,
+            timeout_s=request.timeout_s,
+            metadata=request.metadata,
+        )
+        position = await rows.position(tx, job.id)
+        await event_rows.append(tx, job_event("queued", job))
+    await services.queues.ring(job.model)
+    await services.bus.wake(owner)
+    return JobView(job, (), position)
+
+
+async def get(services: Services, owner: UUID, job: UUID) -> JobView:
+    """Raises NotFound."""
+    async with services.db.transaction() as tx:
+        found = await rows.get(tx, owner, job)
+        outputs = await asset_rows.of_jobs(tx, owner, [job])
+        position = await rows.position(tx, job) if found.state is JobState.QUEUED else None
+    return JobView(found, outputs, position)
+
+
+async def page(
+    services: Services,
+    owner: UUID,
+    *,
+    states: Sequence[str] | None = None,
+    operation: str | None = None,
+    asset: UUID | None = None,
+    ids: Sequence[UUID] | None = None,
+    before: UUID | None = None,
+    limit: int = 50,
+) -> list[JobView]:
+    """Newest first."""
+    async with services.db.transaction() as tx:
+        found = await rows.page(
+            tx, owner, states=states, operation=operation, asset=asset, ids=ids, before=before, limit=limit
+        )
+        made = await asset_rows.of_jobs(tx, owner, [job.id for job in found])
+    return [JobView(job, [a for a in made if a.job_id == job.id]) for job in found]
+
+
+async def cancel(services: Services, owner: UUID, job: UUID) -> JobView:
+    """A waiting job is cancelled at once; a running one within one window. Cancelling twice is fine. Raises
+    NotFound; JobNotCancellable when it ended otherwise.
+    """
+    async with services.db.transaction() as tx:
+        found = await rows.get(tx, owner, job, lock=True)
+        if found.state in TERMINAL:
+            if found.state is not JobState.CANCELLED:
+                raise JobNotCancellable(f"job {job} has {found.state.value}")
+            return JobView(found)
+        cancelled = await rows.cancel_queued(tx, job, Cancelled().as_dict())
+        if cancelled is not None:
+            await event_rows.append(tx, job_event("cancelled", cancelled))
+        after = cancelled or await rows.request_cancel(tx, job)
+    assert after is not None
+    await services.queues.ring_cancel(job)
+    await services.bus.wake(owner)
+    return JobView(after)
+
+
+async def rescue(services: Services, limit: int = 100) -> int:
+    """Take back what dead workers held. Any process may do this at any time. How many."""
+    owners, models = set(), set()
+    async with services.db.transaction() as tx:
+        for lost in await rows.lost(tx, limit):
+            state = next_after_crash(lost)
+            error = Cancelled() if state is JobState.CANCELLED else WorkerLost(f"worker {lost.worker} died")
+            job = await rows.rescue(tx, lost.id, state, error.as_dict())
+            kind = "retrying" if state is JobState.QUEUED else state.value
+            await event_rows.append(tx, job_event(kind, job, error=error.as_dict()))
+            owners.add(job.owner_id)
+            if state is JobState.QUEUED:
+                models.add(job.model)
+    for model in models:
+        await services.queues.ring(model)
+    for owner in owners:
+        await services.bus.wake(owner)
+    return len(owners)
+
+
+async def take_over(services: Services) -> None:
+    """For the one process that knows that no other worker lives: what was running when the last one died goes back
+    to its queue now, not when its lease ends.
+    """
+    async with services.db.transaction() as tx:
+        await rows.release_leases(tx)
+    await rescue(services)
+
+
+def info_of(asset: Asset) -> AudioInfo:
+    """What `Executor.plan` wants to know, from the asset's row."""
+    audio = asset.audio or {}
+    return AudioInfo(
+        format=audio["format"],
+        codec=audio["codec"],
+        subtype=audio["subtype"],
+        sample_rate=audio["sample_rate"],
+        channels=audio["channels"],
+        frames=audio["frames"],
+    )

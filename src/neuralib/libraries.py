@@ -1,0 +1,94 @@
+"""Use cases of libraries."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from .db import assets as asset_rows
+from .db import events as event_rows
+from .db import libraries as rows
+from .entities import Event, Library
+from .errors import AssetInUse, PreconditionFailed
+from .services import Services
+
+LOCAL_SUBJECT = "local"
+"""The one owner of a single-user installation."""
+
+
+async def ensure_local_owner(services: Services) -> UUID:
+    async with services.db.transaction() as tx:
+        return await rows.upsert_owner(tx, LOCAL_SUBJECT)
+
+
+async def create(
+    services: Services, owner: UUID, *, name: str, description: str = "", color: str | None = None
+) -> Library:
+    async with services.db.transaction() as tx:
+        library = await rows.insert(tx, owner, name, description, color)
+        await event_rows.append(tx, _event("created", library))
+    await services.bus.wake(owner)
+    return library
+
+
+async def get(services: Services, owner: UUID, library: UUID) -> Library:
+    """Raises NotFound."""
+    async with services.db.transaction() as tx:
+        return await rows.get(tx, owner, library)
+
+
+async def page(services: Services, owner: UUID, *, before: UUID | None, limit: int) -> Sequence[Library]:
+    """Newest first."""
+    async with services.db.transaction() as tx:
+        return await rows.page(tx, owner, before, limit)
+
+
+async def update(
+    services: Services,
+    owner: UUID,
+    library: UUID,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    color: str | None | type[Ellipsis] = ...,  # type: ignore[valid-type]
+    expected_version: int | None = None,
+) -> Library:
+    """Change what is given (`...` leaves the colour as it is). Raises NotFound, PreconditionFailed."""
+    async with services.db.transaction() as tx:
+        before = await rows.get(tx, owner, library)
+        changed = replace(
+            before,
+            name=before.name if name is None else name,
+            description=before.description if description is None else description,
+            color=before.color if color is ... else color,
+        )
+        await rows.update(tx, changed, expected_version)
+        after = await rows.get(tx, owner, library)
+        await event_rows.append(tx, _event("updated", after))
+    await services.bus.wake(owner)
+    return after
+
+
+async def delete(services: Services, owner: UUID, library: UUID, *, expected_version: int | None = None) -> None:
+    """The library and everything in it. Raises NotFound, PreconditionFailed; AssetInUse while a job works in it."""
+    async with services.db.transaction() as tx:
+        version = await rows.lock(tx, owner, library)
+        if expected_version not in {None, version}:
+            raise PreconditionFailed(f"library {library} changed meanwhile")
+        found = await asset_rows.lock_library(tx, owner, library)
+        if await asset_rows.busy(tx, [asset for asset, _ in found]):
+            raise AssetInUse("a job is working on an asset of this library")
+        before = await rows.get(tx, owner, library)
+        await asset_rows.delete(tx, found)
+        await rows.delete(tx, owner, library)
+        await event_rows.append(tx, _event("deleted", before))
+    await services.bus.wake(owner)
+
+
+def _event(kind: str, library: Library) -> Event:
+    data = {
+        "type": f"library.{kind}",
+        "library_id": str(library.id),
+        "name": library.name,
+        "version": library.version,
+    }
+    return Event(f"library.{kind}", data, library.owner_id)

@@ -1,0 +1,206 @@
+"""The bells: arq messages that say "look now" on the queue of a model. (With db/, the rest of the story.)
+
+A bell carries no work. PostgreSQL knows which jobs wait; a lost bell costs one poll interval and nothing else, so every
+function here that rings is best effort. arq alone would look every `poll_delay`; a publish beside the bell makes its
+worker look at once, which brings enqueue-to-start from hundreds of milliseconds to a few.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+from arq.connections import ArqRedis, RedisSettings, create_pool
+from arq.worker import Worker, func
+from redis.exceptions import RedisError
+
+from .errors import QueueUnavailable
+
+log = structlog.get_logger(__name__)
+
+WAKE = "neuralib:wake"
+BELL_EXPIRES_S = 5
+STALE_AFTER_S = 60
+NET_S = 5.0
+"""How often arq looks even when nothing woke it."""
+RECONNECT_S = 1.0
+
+
+def _queue(model: str) -> str:
+    return f"neuralib:bells:{model}"
+
+
+class Queues:
+    """Rings. Used by whoever makes work."""
+
+    def __init__(self, redis: ArqRedis, timeout_s: float) -> None:
+        self._redis = redis
+        self._timeout_s = timeout_s
+
+    async def ring(self, model: str) -> bool:
+        """Tell the workers of a model to look now. False when Redis is away: their poll will find the job."""
+        return await self._best_effort("ring", self._ring(model))
+
+    async def ring_cancel(self, job: UUID) -> bool:
+        """Tell whoever runs this job to look at its cancel flag now."""
+        return await self._best_effort("cancel", self._redis.publish(WAKE, f"cancel {job}"))
+
+    async def check(self) -> None:
+        """One round trip. Raises QueueUnavailable."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._redis.ping()
+        except (OSError, TimeoutError, RedisError) as error:
+            raise QueueUnavailable(f"Redis: {str(error) or type(error).__name__}") from error
+
+    async def _ring(self, model: str) -> None:
+        # Ids are never used twice: arq remembers those it saw. Expired bells stay in arq's sorted set until a worker
+        # looks, so a queue that nobody serves is trimmed by whoever rings.
+        queue = _queue(model)
+        await self._redis.enqueue_job("bell", model, _job_id=f"bell.{uuid4()}", _queue_name=queue, _expires=BELL_EXPIRES_S)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.publish(WAKE, f"bell {model}")
+            pipe.zremrangebyscore(queue, "-inf", (time.time() - STALE_AFTER_S) * 1000)
+            await pipe.execute()
+
+    async def _best_effort(self, what: str, call: Any) -> bool:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await call
+        except (OSError, TimeoutError, RedisError) as error:
+            log.warning("bell.lost", what=what, error=str(error) or type(error).__name__)
+            return False
+        return True
+
+
+@asynccontextmanager
+async def open_queues(url: str, *, timeout_s: float = 5.0) -> AsyncIterator[Queues]:
+    """Raises QueueUnavailable when Redis does not answer."""
+    redis = await _connect(url, timeout_s)
+    try:
+        yield Queues(redis, timeout_s)
+    finally:
+        await redis.aclose(close_connection_pool=True)
+
+
+async def _connect(url: str, timeout_s: float) -> ArqRedis:
+    settings = RedisSettings.from_dsn(url)
+    settings.conn_timeout = max(1, round(timeout_s))
+    settings.conn_retries = 2
+    settings.conn_retry_delay = 1
+    try:
+        async with asyncio.timeout(3 * timeout_s + 5):
+            return await create_pool(
+                settings, job_serializer=_to_json, job_deserializer=json.loads, default_queue_name=_queue("none")
+            )
+    except (OSError, TimeoutError, RedisError) as error:
+        raise QueueUnavailable(f"Redis: {str(error) or type(error).__name__}") from error
+
+
+def _to_json(value: Any) -> bytes:
+    # arq's default is pickle: whoever could write to Redis could run code here.
+    return json.dumps(value).encode()
+
+
+class Bells:
+    """Hears the bells of some models and the calls to cancel. Used by workers.
+
+    `on_bell` and `on_cancel` are called on the event loop and must only take note. `run` goes on until it is
+    cancelled; while Redis is away it tries again every second.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        models: Sequence[str],
+        *,
+        on_bell: Callable[[str], None],
+        on_cancel: Callable[[UUID], None],
+        timeout_s: float = 5.0,
+    ) -> None:
+        self._url = url
+        self._models = models
+        self._on_bell = on_bell
+        self._on_cancel = on_cancel
+        self._timeout_s = timeout_s
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self._hear()
+            except (OSError, TimeoutError, RedisError, QueueUnavailable) as error:
+                log.warning("bells.deaf", error=str(error) or type(error).__name__)
+            except ExceptionGroup as group:
+                if group.split((OSError, TimeoutError, RedisError, QueueUnavailable))[1] is not None:
+                    raise
+                log.warning("bells.deaf", error=str(group.exceptions[0]))
+            await asyncio.sleep(RECONNECT_S)
+
+    async def _hear(self) -> None:
+        redis = await _connect(self._url, self._timeout_s)
+        try:
+            workers = {model: self._worker(redis, model) for model in self._models}
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._listen(redis, workers))
+                for worker in workers.values():
+                    group.create_task(worker.main())
+        finally:
+            with suppress(OSError, RedisError):
+                await redis.aclose(close_connection_pool=True)
+
+    def _worker(self, redis: ArqRedis, model: str) -> "_BellWorker":
+        return _BellWorker(
+            [func(self._bell, name="bell", timeout=5, keep_result=0, max_tries=1)],
+            queue_name=_queue(model),
+            redis_pool=redis,
+            handle_signals=False,
+            retry_jobs=False,
+            allow_abort_jobs=False,
+            keep_result=0,
+            max_tries=1,
+            max_jobs=32,
+            health_check_interval=10,
+            health_check_key=f"{_queue(model)}:health:{socket.gethostname()}:{os.getpid()}",
+            job_serializer=_to_json,
+            job_deserializer=json.loads,
+            log_results=False,
+        )
+
+    async def _bell(self, context: dict[str, Any], model: str) -> None:
+        del context
+        self._on_bell(model)
+
+    async def _listen(self, redis: ArqRedis, workers: dict[str, "_BellWorker"]) -> None:
+        async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
+            await subscription.subscribe(WAKE)
+            for model in self._models:
+                self._on_bell(model)  # whatever was rung while nobody listened
+            async for message in subscription.listen():
+                word, _, what = message["data"].decode().partition(" ")
+                if word == "bell" and what in workers:
+                    workers[what].wake.set()
+                elif word == "cancel":
+                    with suppress(ValueError):
+                        self._on_cancel(UUID(what))
+
+
+class _BellWorker(Worker):
+    """arq's worker, looking when it is woken instead of twice a second."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.wake = asyncio.Event()
+
+    async def main(self) -> None:
+        while True:
+            self.wake.clear()
+            await self._poll_iteration()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(NET_S):
+                    await self.wake.wait()
