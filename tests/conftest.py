@@ -1,0 +1,13 @@
+"""Servers that several test modules share: each is started at its first use, once a session."""
+
+from collections.abc import Iterator
+
+import pytest
+
+import servers
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3Server]:
+    with servers.s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
