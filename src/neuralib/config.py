@@ -168,6 +168,14 @@ class Settings(BaseSettings):
         file = init_settings.init_kwargs.pop("_file", {}) if isinstance(init_settings, InitSettingsSource) else {}
         return init_settings, env_settings, InitSettingsSource(settings_cls, file)
 
+    def with_tables(self, **tables: dict[str, Any]) -> "Settings":
+        """A copy in which the given keys of the given tables are replaced, validated again."""
+        whole = {name: getattr(self, name).model_copy(update=values) for name, values in tables.items()}
+        checked = {
+            name: type(table).model_validate(table.model_dump()) for name, table in whole.items()
+        }
+        return self.model_copy(update=checked)
+
     @model_validator(mode="after")
     def _open_only_with_auth(self) -> Self:
         if self.auth.mode == "none" and self.server.host not in LOOPBACK:

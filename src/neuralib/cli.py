@@ -1,0 +1,245 @@
+"""The command line: one function per command. An error is one line on standard error; exit code 2 when the caller can
+mend it, 1 when not.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Coroutine, Sequence
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from . import __version__, doctor, logs, terminal
+from .config import Settings, load_settings
+from .errors import BadRequest, ConfigurationError, MissingFile, NeuralibError
+from .executors.registry import load_registry
+
+ALL = ("demucs", "basic-pitch", "whisper")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = _settings(options)
+        logs.configure(settings.log.level if options.verbose or options.chatty else "error", settings.log.format)
+        code: int = options.run(options, settings)
+    except BadRequest as error:
+        return _complain(error, 2)
+    except NeuralibError as error:
+        return _complain(error, 1)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 141
+    return code
+
+
+def _complain(error: NeuralibError, code: int) -> int:
+    first = " ".join(error.detail.split())
+    print(f"neuralib: {first}. {error.mend}", file=sys.stderr)
+    return code
+
+
+# ── commands ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def up(options: argparse.Namespace, settings: Settings) -> int:
+    from .orchestrator import up as run_up
+
+    data = options.data or default_data()
+    return _run(run_up(settings, data, terminal.Greeting(data).show))
+
+
+def serve(options: argparse.Namespace, settings: Settings) -> int:
+    from .orchestrator import serve as run_serve
+
+    del options
+    return _run(run_serve(settings, terminal.Greeting(None).show))
+
+
+def worker(options: argparse.Namespace, settings: Settings) -> int:
+    from .orchestrator import work
+
+    models = list(dict.fromkeys(options.model or load_registry().names))
+    return _run(work(settings, models, default_cache(), terminal.Greeting(None).show_worker))
+
+
+def process(options: argparse.Namespace, settings: Settings) -> int:
+    if not options.song.is_file():
+        raise MissingFile(f"{options.song}: no such file")
+    into = options.output or Path(f"{options.song.stem} [neuralib]")
+    return _process(options, settings, options.song, into)
+
+
+def demo(options: argparse.Namespace, settings: Settings) -> int:
+    with as_file(files("neuralib") / "demo" / "song.ogg") as song:
+        return _process(options, settings, song, options.output or Path("demo [neuralib]"))
+
+
+def _process(options: argparse.Namespace, settings: Settings, song: Path, into: Path) -> int:
+    from .process import Wanted
+
+    models = options.models.split(",") if options.models else list(ALL)
+    wanted = Wanted(models, options.format)
+    if options.data:
+        return _run(_process_song(settings, options.data, song, into, wanted))
+    with tempfile.TemporaryDirectory(prefix="neuralib-") as folder:
+        # PostgreSQL runs as another account when we are root: it must get through this folder.
+        Path(folder).chmod(0o711)
+        return _run(_process_song(settings, Path(folder) / "data", song, into, wanted))
+
+
+async def _process_song(settings: Settings, data: Path, song: Path, into: Path, wanted: Any) -> int:
+    from .orchestrator import Signals, embedded, working
+    from .process import process as process_song
+    from .services import open_services
+    from .worker import Worker, make_resolver
+
+    registry = load_registry()
+    for model in wanted.models:
+        registry.choose(None, model)
+    async with Signals() as signals, embedded(settings, data) as (settings, _):
+        async with open_services(settings, migrating=True) as services:
+            names = list(dict.fromkeys(registry.choose(None, m)[0].name for m in wanted.models))
+            async with working(Worker(services, names, make_resolver(settings, default_cache())), drain_s=0.0) as work:
+                with terminal.Bars() as bars:
+                    task = asyncio.create_task(process_song(services, song, into, wanted, bars.change))
+                    await signals.until(task, work)
+                    if not task.done():
+                        task.cancel()
+                        await asyncio.wait([task])
+                        raise KeyboardInterrupt
+                    made = task.result()
+    return terminal.summarise(made, into)
+
+
+def models(options: argparse.Namespace, settings: Settings) -> int:
+    from .worker import make_resolver
+
+    resolver = make_resolver(settings, default_cache())
+    registry = load_registry()
+    if options.action == "list":
+        return terminal.list_models(registry, resolver, settings)
+    if not options.name:
+        raise ConfigurationError(f"`neuralib models {options.action}` needs the name of a model")
+    executor, checkpoint = registry.choose(None, options.name)
+    weights = resolver.resolve(
+        executor.name,
+        executor.checkpoints,
+        checkpoint or settings.weights.default.get(executor.name, "auto"),
+        terminal.bytes_progress,
+    )
+    print(f"{weights.id}  from {weights.source}  {weights.license}")
+    return 0
+
+
+def migrate(options: argparse.Namespace, settings: Settings) -> int:
+    from .db import open_database
+    from .db.migrate import migrate as run_migrations
+
+    del options
+    url = settings.database.url
+    if url is None:
+        raise ConfigurationError("NEURALIB_DATABASE_URL must be set here; `neuralib up` migrates its own database")
+
+    async def apply() -> int:
+        async with open_database(url.get_secret_value(), size=1, timeout_s=settings.database.timeout_s) as db:
+            applied = await run_migrations(db)
+        print("\n".join(f"applied {name}" for name in applied) or "nothing to do: the schema is current")
+        return 0
+
+    return _run(apply())
+
+
+def check(options: argparse.Namespace, settings: Settings) -> int:
+    findings = asyncio.run(doctor.examine(settings, options.data or default_data(), default_cache()))
+    return terminal.report(findings)
+
+
+# ── the parser ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="neuralib", description="A song goes in; stems, notes, words and samples come out, kept in a library."
+    )
+    parser.add_argument("--version", action="version", version=f"neuralib {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, text: str, *, chatty: bool = False) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run, chatty=chatty)
+        sub.add_argument("--config", type=Path, metavar="FILE", help="a TOML file; see configs/default.toml")
+        sub.add_argument("-v", "--verbose", action="store_true", help="log to standard error")
+        return sub
+
+    data = {"type": Path, "metavar": "DIR", "help": f"where everything is kept (default {default_data()})"}
+    one = command("process", process, "Separate, transcribe to notes and words, write it all into a folder.")
+    one.add_argument("song", type=Path, metavar="SONG")
+    for sub in (one, command("demo", demo, "Run `process` on the song that ships with NeuraLib.")):
+        sub.add_argument("-o", "--output", type=Path, metavar="DIR", help="the folder to write into")
+        sub.add_argument("--models", metavar="A,B", help=f"which models, and weights: {','.join(ALL)}")
+        sub.add_argument("--format", choices=("wav", "flac", "mp3", "ogg"), default="wav", help="of the stems")
+        sub.add_argument("--data", type=Path, metavar="DIR", help="keep the library there instead of dropping it")
+        _device(sub)
+    sub = command("up", up, "The API, all workers and embedded stores in one process.", chatty=True)
+    sub.add_argument("--data", **data)  # type: ignore[arg-type] # argparse takes any of these
+    _address(sub)
+    _device(sub)
+    _address(command("serve", serve, "The API over external PostgreSQL, Redis and S3.", chatty=True))
+    sub = command("worker", worker, "Workers over external PostgreSQL, Redis and S3.", chatty=True)
+    sub.add_argument("--model", action="append", metavar="NAME", help="repeat it for several; default: every model")
+    _device(sub)
+    sub = command("models", models, "Show, fetch or verify weights.")
+    sub.add_argument("action", nargs="?", choices=("list", "pull", "verify"), default="list")
+    sub.add_argument("name", nargs="?", metavar="MODEL[/WEIGHTS]")
+    command("migrate", migrate, "Bring the schema of an external database up to date.")
+    sub = command("doctor", check, "What works on this machine, and the mend for what does not.")
+    sub.add_argument("--data", **data)  # type: ignore[arg-type] # argparse takes any of these
+    return parser
+
+
+def _address(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (default 8080; 0 picks one)")
+
+
+def _device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", help="auto, cpu, mps, cuda, cuda:1 (default auto)")
+    parser.add_argument("--precision", help="auto, fp32, tf32, bf16, fp16 (default auto)")
+    parser.add_argument(
+        "--allow-untrained", action="store_true", default=None, help="let random weights run where there are no others"
+    )
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """The file and the environment, and what the command line says on top."""
+    said = {
+        "server": {"host": getattr(options, "host", None), "port": getattr(options, "port", None)},
+        "device": {"name": getattr(options, "device", None), "precision": getattr(options, "precision", None)},
+        "weights": {"allow_untrained": getattr(options, "allow_untrained", None)},
+    }
+    given = {table: {k: v for k, v in values.items() if v is not None} for table, values in said.items()}
+    return load_settings(options.config, **{table: values for table, values in given.items() if values})
+
+
+def default_data() -> Path:
+    """Where `up` keeps its state: /var/lib for root, whose servers run as another account; else the user's own."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/neuralib")
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "neuralib"
+
+
+def default_cache() -> Path:
+    """Where weights are kept between runs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "neuralib" / "weights"
+
+
+def _run(coroutine: Coroutine[Any, Any, Any]) -> int:
+    """Threads of a model that is between two windows must not hold the process: what mattered is committed."""
+    code = asyncio.run(coroutine)
+    return int(code or 0)

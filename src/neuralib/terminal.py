@@ -1,0 +1,179 @@
+"""What the command line shows: greetings, bars, tables. Plain lines where standard output is no terminal."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from .config import Settings
+from .doctor import Finding
+from .executors.registry import Registry
+from .services import Services
+from .weights import AUTO, Resolver
+
+console = Console(highlight=False)
+
+
+class Greeting:
+    """What a server prints once it answers."""
+
+    def __init__(self, data: Path | None) -> None:
+        self._data = data
+
+    async def show(self, url: str, services: Services) -> None:
+        console.print(f"NeuraLib is up at [bold]{url}[/bold]  (API {url}/api/v1, reference {url}/openapi.json)")
+        if self._data is not None:
+            console.print(f"data    {self._data}")
+            await self.show_worker(url, services)
+
+    async def show_worker(self, url: str, services: Services) -> None:
+        del url
+        import asyncio
+
+        from .devices import find_device
+        from .worker import make_resolver
+
+        device = await asyncio.to_thread(find_device, services.settings.device.name)
+        console.print(f"device  {device.name} ({device.title})")
+        resolver = make_resolver(services.settings, self._cache())
+        for name in services.registry.names:
+            executor = services.registry.get(name)
+            if executor.checkpoints:
+                line = await asyncio.to_thread(_weights_line, services.settings, resolver, executor)
+                console.print(f"model   {line}")
+
+    def _cache(self) -> Path:
+        from .cli import default_cache
+
+        return self._data / "weights" if self._data else default_cache()
+
+
+def _weights_line(settings: Settings, resolver: Resolver, executor: Any) -> str:
+    wanted = settings.weights.default.get(executor.name, AUTO)
+    for checkpoint in executor.checkpoints:
+        if checkpoint.name == wanted or (wanted == AUTO and checkpoint.auto and checkpoint.trained):
+            here = resolver.here(executor.name, checkpoint)
+            if here is not None:
+                return f"{executor.name}: {checkpoint.name} from {here[1]}, {checkpoint.license}"
+    names = ", ".join(c.name for c in executor.checkpoints if c.auto)
+    return f"{executor.name}: no weights on this machine; the first job fetches {names or wanted} from its hub"
+
+
+class Bars:
+    """One progress bar a job."""
+
+    def __init__(self) -> None:
+        self._live = console.is_terminal
+        self._progress = Progress(
+            TextColumn("{task.description:<24}"),
+            BarColumn(bar_width=32),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            disable=not self._live,
+        )
+        self._tasks: dict[UUID, TaskID] = {}
+        self._said: dict[UUID, tuple[str, int]] = {}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def change(self, job: UUID, label: str, body: dict[str, Any]) -> None:
+        """Show where a job is."""
+        progress = body.get("progress") or {}
+        fraction = 1.0 if body["state"] == "succeeded" else float(progress.get("fraction") or 0.0)
+        note = _note(body, progress)
+        if job not in self._tasks:
+            self._tasks[job] = self._progress.add_task(label, total=1.0, note="")
+        self._progress.update(self._tasks[job], completed=fraction, note=escape(note))
+        step = (body["state"], int(fraction * 10))
+        if not self._live and self._said.get(job) != step:
+            self._said[job] = step
+            print(f"{label:<24} {fraction:>4.0%}  {note}", flush=True)
+
+
+def _note(body: dict[str, Any], progress: dict[str, Any]) -> str:
+    if body["state"] == "succeeded":
+        result = body.get("result") or {}
+        factor = result.get("realtime_factor")
+        return f"done  {_model(body['model'])}  {result.get('device')} {result.get('precision')}" + (
+            f"  {factor:g}x realtime" if factor else ""
+        )
+    if body["state"] != "running":
+        return str(body["state"]) + (f": {body['error']['detail']}" if body.get("error") else "")
+    eta = progress.get("eta_s")
+    windows = f"window {progress['done']} of {progress['total']}" if progress.get("total") else ""
+    return "  ".join(filter(None, [str(progress.get("stage", "")), windows, f"ETA {eta:.0f} s" if eta else ""]))
+
+
+def _model(name: str) -> str:
+    """demucs/htdemucs@sha256:0123456789ab: enough of the digest to recognise it."""
+    head, at, digest = name.partition("@sha256:")
+    return f"{head}{at}{digest[:12]}"
+
+
+def summarise(song: Any, into: Path) -> int:
+    """What `process` made and what failed; the exit code."""
+    for file in song.files:
+        print(into / file["file"])
+    print(into / "manifest.json")
+    for job in song.failed:
+        detail = job.error["detail"] if job.error else job.state.value
+        print(f"neuralib: {job.operation} with {job.model} failed: {detail}", file=sys.stderr)
+    return 1 if song.failed else 0
+
+
+def list_models(registry: Registry, resolver: Resolver, settings: Settings) -> int:
+    """Every model and its weights: what is here, under which licence."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("MODEL", "OPERATION", "WEIGHTS", "HERE", "LICENCE", "COMMERCIAL", "PLUG-IN"):
+        table.add_column(column, no_wrap=True)
+    for name in registry.names:
+        executor, plugin = registry.get(name), registry.plugin(name)
+        source = f"{plugin.name} {plugin.version}"
+        if not executor.checkpoints:
+            table.add_row(name, executor.operation, "none needed", "", executor.code_license, "", source)
+        for checkpoint in executor.checkpoints:
+            here = resolver.here(name, checkpoint) if checkpoint.trained else None
+            marked = checkpoint.name == settings.weights.default.get(name)
+            table.add_row(
+                name,
+                executor.operation,
+                checkpoint.name + (" (default)" if marked else ""),
+                here[1] if here else ("no" if checkpoint.trained else "untrained"),
+                checkpoint.license,
+                "yes" if checkpoint.commercial_use else "no",
+                source,
+            )
+    wide = Console(highlight=False, width=None if console.is_terminal else 200)
+    wide.print(table)
+    return 0
+
+
+def bytes_progress(done: int, total: int) -> None:
+    """A download, on one line of a terminal."""
+    if console.is_terminal:
+        of = f" of {total / 1e6:.0f}" if total else ""
+        console.print(f"{done / 1e6:.0f}{of} MB", end="\r")
+
+
+def report(findings: Sequence[Finding]) -> int:
+    """`doctor`: a line for what works, a line and its mend for what does not; the exit code."""
+    for finding in findings:
+        mark = {"ok": "[green]ok[/green]  ", "note": "[yellow]note[/yellow]", "bad": "[red]bad[/red] "}[finding.level]
+        console.print(f"{mark}  {finding.what:<10} {escape(finding.detail)}", soft_wrap=True)
+        if finding.mend:
+            console.print(f"      {'':<10} → {escape(finding.mend)}", soft_wrap=True)
+    return 1 if any(f.level == "bad" for f in findings) else 0
