@@ -40,7 +40,9 @@ async def upload(services: Services, owner: UUID, library: UUID, incoming: Uploa
     """
     async with services.db.transaction() as tx:
         await library_rows.get(tx, owner, library)
-    with tempfile.TemporaryDirectory(prefix="neuralib-upload-", dir=services.settings.worker.scratch) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="neuralib-upload-", dir=services.settings.worker.scratch
+    ) as folder:
         path = Path(folder) / "input"
         sha256, size = await _spool(incoming.chunks, path, services.settings.limits.upload_bytes)
         info = await probe(path, decode_limits(services.settings.limits))
@@ -53,7 +55,9 @@ async def upload(services: Services, owner: UUID, library: UUID, incoming: Uploa
             audio=audio_facts(info),
             facts={"filename": clean_name(incoming.filename), "warnings": list(info.warnings)},
         )
-        return await store(services, owner, new, path, sha256, size, MEDIA_TYPES.get(info.format, "audio/x-unknown"))
+        return await store(
+            services, owner, new, path, sha256, size, MEDIA_TYPES.get(info.format, "audio/x-unknown")
+        )
 
 
 async def store(
@@ -110,7 +114,9 @@ async def delete(services: Services, owner: UUID, asset: UUID) -> None:
     await services.bus.wake(owner)
 
 
-def content(services: Services, asset: Asset, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+def content(
+    services: Services, asset: Asset, start: int = 0, stop: int | None = None
+) -> AsyncIterator[bytes]:
     """The bytes [start, stop) of an asset."""
     return services.objects.read(asset.blob.key, start, stop)
 

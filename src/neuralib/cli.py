@@ -25,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = _settings(options)
-        logs.configure(settings.log.level if options.verbose or options.chatty else "error", settings.log.format)
+        logs.configure(
+            settings.log.level if options.verbose or options.chatty else "error", settings.log.format
+        )
         code: int = options.run(options, settings)
     except BadRequest as error:
         return _complain(error, 2)
@@ -100,21 +102,21 @@ async def _process_song(settings: Settings, data: Path, song: Path, into: Path, 
     from .worker import Worker, make_resolver
 
     registry = load_registry()
-    for model in wanted.models:
-        registry.choose(None, model)
-    async with Signals() as signals, embedded(settings, data) as (settings, _):
-        async with open_services(settings, migrating=True) as services:
-            names = list(dict.fromkeys(registry.choose(None, m)[0].name for m in wanted.models))
-            async with working(Worker(services, names, make_resolver(settings, default_cache())), drain_s=0.0) as work:
-                with terminal.Bars() as bars:
-                    task = asyncio.create_task(process_song(services, song, into, wanted, bars.change))
-                    await signals.until(task, work)
-                    if not task.done():
-                        task.cancel()
-                        await asyncio.wait([task])
-                        raise KeyboardInterrupt
-                    made = task.result()
-    return terminal.summarise(made, into)
+    names = list(dict.fromkeys(registry.choose(None, m)[0].name for m in wanted.models))
+    async with (
+        Signals() as signals,
+        embedded(settings, data) as (whole, _),
+        open_services(whole, migrating=True) as services,
+        working(Worker(services, names, make_resolver(whole, default_cache())), drain_s=0.0) as task,
+    ):
+        with terminal.Bars() as bars:
+            made = asyncio.create_task(process_song(services, song, into, wanted, bars.change))
+            await signals.until(made, task)
+        if not made.done():
+            made.cancel()
+            await asyncio.wait([made])
+            raise KeyboardInterrupt
+    return terminal.summarise(made.result(), into)
 
 
 def models(options: argparse.Namespace, settings: Settings) -> int:
@@ -144,7 +146,9 @@ def migrate(options: argparse.Namespace, settings: Settings) -> int:
     del options
     url = settings.database.url
     if url is None:
-        raise ConfigurationError("NEURALIB_DATABASE_URL must be set here; `neuralib up` migrates its own database")
+        raise ConfigurationError(
+            "NEURALIB_DATABASE_URL must be set here; `neuralib up` migrates its own database"
+        )
 
     async def apply() -> int:
         async with open_database(url.get_secret_value(), size=1, timeout_s=settings.database.timeout_s) as db:
@@ -165,7 +169,8 @@ def check(options: argparse.Namespace, settings: Settings) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="neuralib", description="A song goes in; stems, notes, words and samples come out, kept in a library."
+        prog="neuralib",
+        description="A song goes in; stems, notes, words and samples come out, kept in a library.",
     )
     parser.add_argument("--version", action="version", version=f"neuralib {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -183,8 +188,12 @@ def _parser() -> argparse.ArgumentParser:
     for sub in (one, command("demo", demo, "Run `process` on the song that ships with NeuraLib.")):
         sub.add_argument("-o", "--output", type=Path, metavar="DIR", help="the folder to write into")
         sub.add_argument("--models", metavar="A,B", help=f"which models, and weights: {','.join(ALL)}")
-        sub.add_argument("--format", choices=("wav", "flac", "mp3", "ogg"), default="wav", help="of the stems")
-        sub.add_argument("--data", type=Path, metavar="DIR", help="keep the library there instead of dropping it")
+        sub.add_argument(
+            "--format", choices=("wav", "flac", "mp3", "ogg"), default="wav", help="of the stems"
+        )
+        sub.add_argument(
+            "--data", type=Path, metavar="DIR", help="keep the library there instead of dropping it"
+        )
         _device(sub)
     sub = command("up", up, "The API, all workers and embedded stores in one process.", chatty=True)
     sub.add_argument("--data", **data)  # type: ignore[arg-type] # argparse takes any of these
@@ -192,7 +201,9 @@ def _parser() -> argparse.ArgumentParser:
     _device(sub)
     _address(command("serve", serve, "The API over external PostgreSQL, Redis and S3.", chatty=True))
     sub = command("worker", worker, "Workers over external PostgreSQL, Redis and S3.", chatty=True)
-    sub.add_argument("--model", action="append", metavar="NAME", help="repeat it for several; default: every model")
+    sub.add_argument(
+        "--model", action="append", metavar="NAME", help="repeat it for several; default: every model"
+    )
     _device(sub)
     sub = command("models", models, "Show, fetch or verify weights.")
     sub.add_argument("action", nargs="?", choices=("list", "pull", "verify"), default="list")
@@ -212,7 +223,10 @@ def _device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="auto, cpu, mps, cuda, cuda:1 (default auto)")
     parser.add_argument("--precision", help="auto, fp32, tf32, bf16, fp16 (default auto)")
     parser.add_argument(
-        "--allow-untrained", action="store_true", default=None, help="let random weights run where there are no others"
+        "--allow-untrained",
+        action="store_true",
+        default=None,
+        help="let random weights run where there are no others",
     )
 
 
@@ -220,7 +234,10 @@ def _settings(options: argparse.Namespace) -> Settings:
     """The file and the environment, and what the command line says on top."""
     said = {
         "server": {"host": getattr(options, "host", None), "port": getattr(options, "port", None)},
-        "device": {"name": getattr(options, "device", None), "precision": getattr(options, "precision", None)},
+        "device": {
+            "name": getattr(options, "device", None),
+            "precision": getattr(options, "precision", None),
+        },
         "weights": {"allow_untrained": getattr(options, "allow_untrained", None)},
     }
     given = {table: {k: v for k, v in values.items() if v is not None} for table, values in said.items()}

@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
-    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
 )
 
 from .errors import ConfigurationError
@@ -47,7 +48,7 @@ class Auth(_Table):
     @model_validator(mode="after")
     def _token_is_given(self) -> Self:
         if self.mode == "token" and (self.token is None or len(self.token.get_secret_value()) < 16):
-            raise ValueError("auth.mode = \"token\" needs auth.token of 16 characters or more")
+            raise ValueError('auth.mode = "token" needs auth.token of 16 characters or more')
         return self
 
 
@@ -154,54 +155,50 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     log: Log = Log()
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What the command line says wins, then the environment, then the file."""
-        del dotenv_settings, file_secret_settings
-        file = init_settings.init_kwargs.pop("_file", {}) if isinstance(init_settings, InitSettingsSource) else {}
-        return init_settings, env_settings, InitSettingsSource(settings_cls, file)
-
     def with_tables(self, **tables: dict[str, Any]) -> "Settings":
         """A copy in which the given keys of the given tables are replaced, validated again."""
         whole = {name: getattr(self, name).model_copy(update=values) for name, values in tables.items()}
-        checked = {
-            name: type(table).model_validate(table.model_dump()) for name, table in whole.items()
-        }
+        checked = {name: type(table).model_validate(table.model_dump()) for name, table in whole.items()}
         return self.model_copy(update=checked)
 
     @model_validator(mode="after")
     def _open_only_with_auth(self) -> Self:
         if self.auth.mode == "none" and self.server.host not in LOOPBACK:
             raise ValueError(
-                f"server.host = {self.server.host!r} is not loopback and auth.mode is \"none\": "
-                "set auth.mode = \"token\" and auth.token"
+                f'server.host = {self.server.host!r} is not loopback and auth.mode is "none": '
+                'set auth.mode = "token" and auth.token'
             )
         return self
 
 
 def load_settings(config: Path | None = None, **overrides: dict[str, Any]) -> Settings:
-    """Read the file that `config` or NEURALIB_CONFIG names, the environment, and `overrides` (by table). Raises
-    ConfigurationError in one line."""
+    """Read `overrides` (by table), the environment, and the file that `config` or NEURALIB_CONFIG names; the first
+    that speaks of a setting wins. Raises ConfigurationError in one line.
+    """
     path = config or (Path(named) if (named := os.environ.get("NEURALIB_CONFIG")) else None)
+    if path is not None and not path.is_file():
+        raise ConfigurationError(f"{path}: there is no such configuration file")
+
+    class Configured(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            del dotenv_settings, file_secret_settings
+            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+
+    given: Any = overrides
     try:
-        return Settings(_file=_read(path) if path else {}, **overrides)
+        return Configured(**given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"{where}: {first['msg']}" if where else str(first["msg"])) from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text())
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(f"{where}: {message}" if where else message) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, SettingsError) as error:
+        raise ConfigurationError(f"{path or 'environment'}: {error}") from error

@@ -59,7 +59,9 @@ def _folder(data: Path) -> Finding:
     existing = next(p for p in (data, *data.absolute().parents) if p.exists())
     free = shutil.disk_usage(existing).free / 1e9
     if not os.access(existing, os.W_OK):
-        return Finding("bad", "data", f"{existing} cannot be written", "Choose another directory with --data.")
+        return Finding(
+            "bad", "data", f"{existing} cannot be written", "Choose another directory with --data."
+        )
     level: Level = "ok" if free > 5 else "note"
     return Finding(level, "data", f"{data}, {free:.0f} GB free", "" if level == "ok" else "Free some space.")
 
@@ -107,7 +109,9 @@ def _models(settings: Settings, cache: Path) -> list[Finding]:
     for name in registry.names:
         executor = registry.get(name)
         try:
-            choose_precision(settings.device.precision, executor.precisions, find_device(settings.device.name))
+            choose_precision(
+                settings.device.precision, executor.precisions, find_device(settings.device.name)
+            )
             if not executor.checkpoints:
                 found.append(Finding("ok", name, "needs no weights"))
                 continue

@@ -14,7 +14,8 @@ Facts = Mapping[str, Any]
 
 def new_id() -> UUID:
     """A UUIDv7 (RFC 9562): time-ordered, so that ids sort and index as rows arrive. PostgreSQL makes them only
-    since 18, Python since 3.14."""
+    since 18, Python since 3.14.
+    """
     stamp = time.time_ns() // 1_000_000
     value = (stamp << 80) | (0x7 << 76) | (secrets.randbits(12) << 64) | (0b10 << 62) | secrets.randbits(62)
     return UUID(int=value)
@@ -152,3 +153,4 @@ class Event:
     owner_id: UUID
     seq: int | None = None
     job_id: UUID | None = None
+    at: datetime | None = None

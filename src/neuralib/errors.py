@@ -6,9 +6,9 @@ The edges translate: `api/problems.py` into RFC 9457 problem+json, `cli.py` into
     NeuralibError
     ├── BadRequest            the caller can mend it: never retried
     │   ├── InvalidParameter, ValidationFailed, NotFound, Conflict, PreconditionFailed, RangeNotSatisfiable
-    │   ├── Unauthenticated, PayloadTooLarge, UnsupportedMediaType, MalformedMultipart, EmptyUpload
+    │   ├── Unauthenticated, CrossOrigin, PayloadTooLarge, UnsupportedMediaType, MalformedMultipart, EmptyUpload
     │   ├── UnsupportedAudio, DecodeFailed, NonFiniteAudio, AudioTooShort, AudioTooLong
-    │   ├── UnknownModel, UnknownOperation, ModelLicenseForbidden, JobNotCancellable, AssetInUse
+    │   ├── UnknownModel, UnknownOperation, InputUnsupported, ModelLicenseForbidden, JobNotCancellable, AssetInUse
     │   └── ConfigurationError, PortInUse, DataDirInUse, DatabaseTooNew, MissingFile
     ├── Unavailable           the world may mend it: retried with backoff
     │   ├── StorageUnavailable, QueueUnavailable, DatabaseUnavailable, StorageFull
@@ -21,6 +21,9 @@ The edges translate: `api/problems.py` into RFC 9457 problem+json, `cli.py` into
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+PROBLEM_TYPES = "https://neuralib.dev/problems/"
+"""An error's `type` (RFC 9457) is this and its code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +55,13 @@ class NeuralibError(Exception):
     def as_dict(self) -> dict[str, Any]:
         """The error as a job stores it: RFC 9457 members less the ones that only HTTP knows."""
         return {
+            "type": PROBLEM_TYPES + self.code,
             "code": self.code,
             "title": self.title(),
             "detail": self.detail,
             "mend": self.mend,
             "retryable": self.retryable,
-            "errors": [
-                {"pointer": f.pointer, "code": f.code, "message": f.message} for f in self.fields
-            ],
+            "errors": [{"pointer": f.pointer, "code": f.code, "message": f.message} for f in self.fields],
         }
 
 
@@ -157,6 +159,13 @@ class Unauthenticated(BadRequest):
     mend = "Send Authorization: Bearer <token>."
 
 
+class CrossOrigin(BadRequest):
+    """A web page of another site may not call this service."""
+
+    code = "cross-origin"
+    mend = 'Call it as localhost, or set auth.mode = "token" and send the token.'
+
+
 class PayloadTooLarge(BadRequest):
     """The upload is larger than this service takes."""
 
@@ -227,6 +236,13 @@ class AudioTooLong(BadRequest):
     mend = "Cut the recording, or raise limits.audio_s."
 
 
+class InputUnsupported(BadRequest):
+    """The model does not take this kind of asset."""
+
+    code = "model-input-unsupported"
+    mend = "Name an audio asset."
+
+
 class UnknownModel(BadRequest):
     """No installed executor has this name."""
 
@@ -259,7 +275,7 @@ class DeviceUnavailable(BadRequest):
     """This machine does not have the device that the configuration names."""
 
     code = "device-unavailable"
-    mend = "Set device = \"auto\", or see `neuralib doctor`."
+    mend = 'Set device = "auto", or see `neuralib doctor`.'
 
 
 class ConfigurationError(BadRequest):
@@ -351,8 +367,17 @@ class StoreStartFailed(Unavailable):
     """An embedded server did not start."""
 
     code = "store-start-failed"
-    mend = "See `neuralib doctor`, or name external servers with NEURALIB_DATABASE_URL and NEURALIB_REDIS_URL."
+    mend = (
+        "See `neuralib doctor`, or name external servers with NEURALIB_DATABASE_URL and NEURALIB_REDIS_URL."
+    )
     retryable = False
+
+
+class NotReady(Unavailable):
+    """This service cannot do all of its work now."""
+
+    code = "not-ready"
+    mend = "See `errors` for what is missing."
 
 
 class TooManyStreams(Unavailable):

@@ -5,10 +5,10 @@ and travels over Redis itself. Losing Redis costs promptness, never an event.
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Iterator
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -24,9 +24,12 @@ RECONNECT_S = 1.0
 @dataclass(eq=False, slots=True)
 class Listener:
     """One reader's view: woken when something happened for its owner. Progress is kept per job, newest only, so a
-    slow reader costs a bounded amount of memory."""
+    slow reader costs a bounded amount of memory.
+    """
 
     progress: dict[UUID, Mapping[str, Any]] = field(default_factory=dict)
+    news: bool = True
+    """Whether there may be durable events that the reader has not looked for. Readers set it back."""
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def wait(self, timeout: float) -> bool:
@@ -52,7 +55,7 @@ class Listener:
 class EventBus:
     """One subscription a process, fanned out in memory to any number of listeners."""
 
-    def __init__(self, redis: "Redis[bytes]", timeout_s: float) -> None:
+    def __init__(self, redis: Redis, timeout_s: float) -> None:
         self._redis = redis
         self._timeout_s = timeout_s
         self._listeners: dict[UUID, set[Listener]] = defaultdict(set)
@@ -80,6 +83,7 @@ class EventBus:
         """Have every listener look: on shutdown, and after Redis came back."""
         for listeners in self._listeners.values():
             for listener in listeners:
+                listener.news = True
                 listener.wake()
 
     async def run(self) -> None:
@@ -100,6 +104,8 @@ class EventBus:
         for listener in self._listeners.get(UUID(message["owner"]), ()):
             if "progress" in message:
                 listener.progress[UUID(message["job"])] = message["progress"]
+            else:
+                listener.news = True
             listener.wake()
 
     async def _publish(self, message: Mapping[str, Any]) -> None:
@@ -113,7 +119,7 @@ class EventBus:
 @asynccontextmanager
 async def open_bus(url: str, *, timeout_s: float = 5.0) -> AsyncIterator[EventBus]:
     """A bus that receives for as long as the block runs."""
-    redis: Redis[bytes] = Redis.from_url(url, socket_connect_timeout=timeout_s)
+    redis: Redis = Redis.from_url(url, socket_connect_timeout=timeout_s)
     bus = EventBus(redis, timeout_s)
     receiving = asyncio.create_task(bus.run(), name="events")
     try:

@@ -24,8 +24,7 @@ from .db import events as event_rows
 from .db import jobs as rows
 from .entities import Asset, AssetKind, Blob, Job, JobState, NewAsset, new_id
 from .errors import Cancelled, DatabaseUnavailable, Interrupted, JobTimeout, NeuralibError
-from .executors import AudioOutput, FileOutput
-from .executors import registry
+from .executors import AudioOutput, FileOutput, registry
 from .objects import fetch_file, put_file
 from .pipeline import STAGES, asset_event, job_event, stamp
 from .runner import Outcome, Runner
@@ -124,7 +123,9 @@ class Execution:
             try:
                 async with self._telling():
                     timer = asyncio.get_running_loop().call_later(
-                        job.timeout_s, self.stop.set, JobTimeout(f"the job ran longer than {job.timeout_s:g} s")
+                        job.timeout_s,
+                        self.stop.set,
+                        JobTimeout(f"the job ran longer than {job.timeout_s:g} s"),
                     )
                     try:
                         await self._pipe()
@@ -134,7 +135,9 @@ class Execution:
                 await self._end_badly(error)
             except Exception:
                 log.exception("job.crashed")
-                await self._end_badly(NeuralibError("something broke inside NeuraLib; the log of the worker has it"))
+                await self._end_badly(
+                    NeuralibError("something broke inside NeuraLib; the log of the worker has it")
+                )
 
     async def _pipe(self) -> None:
         services, job = self._services, self.job
@@ -144,7 +147,9 @@ class Execution:
             await event_rows.append(tx, job_event("started", job))
         await services.bus.wake(job.owner_id)
         params = registry.validate(services.registry.get(job.model), dict(job.params))
-        with tempfile.TemporaryDirectory(prefix="neuralib-job-", dir=services.settings.worker.scratch) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix="neuralib-job-", dir=services.settings.worker.scratch
+        ) as folder:
             scratch = Path(folder)
             async with self._stage("fetch"):
                 await fetch_file(services.objects, asset.blob.key, scratch / "input")
@@ -271,7 +276,9 @@ class Execution:
                 await asset_rows.add_pending(tx, item.blob.key)
         for item in made:
             self.stop.check()
-            await put_file(self._services.objects, item.blob.key, item.path, content_type=item.blob.media_type)
+            await put_file(
+                self._services.objects, item.blob.key, item.path, content_type=item.blob.media_type
+            )
 
     async def _commit(self, made: Sequence[_Made], outcome: Outcome, recording: Recording) -> None:
         job, by = self.job, outcome.by
@@ -319,7 +326,7 @@ class Execution:
                 after, kind = await rows.finish(tx, job, JobState.FAILED, error=body), "failed"
             if after is not None:
                 await event_rows.append(tx, job_event(kind, after, error=body))
-        log.info(f"job.{kind}", code=error.code, detail=error.detail, fenced=after is None)
+        log.info("job.ended", kind=kind, code=error.code, detail=error.detail, fenced=after is None)
         if kind == "retrying" and after is not None:
             await self._services.queues.ring(job.model)
         await self._services.bus.wake(job.owner_id)

@@ -14,9 +14,9 @@ from .entities import Asset, AssetKind, Job, JobState, new_id
 from .errors import (
     Cancelled,
     FieldError,
+    InputUnsupported,
     JobNotCancellable,
     TooManyJobs,
-    UnsupportedAudio,
     ValidationFailed,
     WorkerLost,
 )
@@ -56,20 +56,20 @@ class JobView:
 async def submit(services: Services, owner: UUID, request: JobRequest) -> JobView:
     """Accept a job: after this returns it will end in exactly one result or one typed error.
 
-    Raises NotFound, UnknownModel, UnknownOperation, ValidationFailed, UnsupportedAudio, TooManyJobs.
+    Raises NotFound, UnknownModel, UnknownOperation, ValidationFailed, InputUnsupported, TooManyJobs.
     """
     executor, checkpoint = services.registry.choose(request.operation, request.model)
     params = registry.validate(executor, dict(request.params))
     if request.format not in FORMATS:
         raise ValidationFailed(
             f"format must be one of {', '.join(FORMATS)}",
-            fields=[FieldError("/output/format", "enum", f"must be one of {', '.join(FORMATS)}")],
+            fields=[FieldError("/outputs/format", "enum", f"must be one of {', '.join(FORMATS)}")],
         )
     async with services.db.transaction() as tx:
         library = await rows.lock_asset(tx, owner, request.asset_id)
         asset = await asset_rows.get(tx, owner, request.asset_id)
         if asset.kind != AssetKind.AUDIO:
-            raise UnsupportedAudio(f"asset {asset.id} is {asset.kind}, not audio")
+            raise InputUnsupported(f"asset {asset.id} is {asset.kind}, not audio")
         if request.library_id is not None:
             library = (await library_rows.get(tx, owner, request.library_id)).id
         if await rows.count_active(tx, owner) >= services.settings.limits.jobs_per_owner:

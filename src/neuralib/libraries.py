@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypedDict
 from uuid import UUID
 
 from .db import assets as asset_rows
@@ -42,33 +43,35 @@ async def page(services: Services, owner: UUID, *, before: UUID | None, limit: i
         return await rows.page(tx, owner, before, limit)
 
 
+class LibraryChanges(TypedDict, total=False):
+    """What may change of a library; what is left out stays as it is."""
+
+    name: str
+    description: str
+    color: str | None
+
+
 async def update(
     services: Services,
     owner: UUID,
     library: UUID,
+    changes: LibraryChanges,
     *,
-    name: str | None = None,
-    description: str | None = None,
-    color: str | None | type[Ellipsis] = ...,  # type: ignore[valid-type]
     expected_version: int | None = None,
 ) -> Library:
-    """Change what is given (`...` leaves the colour as it is). Raises NotFound, PreconditionFailed."""
+    """Raises NotFound; PreconditionFailed when the library is not at `expected_version` any more."""
     async with services.db.transaction() as tx:
         before = await rows.get(tx, owner, library)
-        changed = replace(
-            before,
-            name=before.name if name is None else name,
-            description=before.description if description is None else description,
-            color=before.color if color is ... else color,
-        )
-        await rows.update(tx, changed, expected_version)
+        await rows.update(tx, replace(before, **changes), expected_version)
         after = await rows.get(tx, owner, library)
         await event_rows.append(tx, _event("updated", after))
     await services.bus.wake(owner)
     return after
 
 
-async def delete(services: Services, owner: UUID, library: UUID, *, expected_version: int | None = None) -> None:
+async def delete(
+    services: Services, owner: UUID, library: UUID, *, expected_version: int | None = None
+) -> None:
     """The library and everything in it. Raises NotFound, PreconditionFailed; AssetInUse while a job works in it."""
     async with services.db.transaction() as tx:
         version = await rows.lock(tx, owner, library)

@@ -1,8 +1,8 @@
 """What runs in this process, and in which order it starts and stops. The mode is chosen here and nowhere below.
 
-    up      embedded stores, the API and workers of every model
-    serve   the API over external stores
-    worker  workers of some models over external stores
+up      embedded stores, the API and workers of every model
+serve   the API over external stores
+worker  workers of some models over external stores
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any, Self
 
 import structlog
 
@@ -34,17 +35,20 @@ RESCUE_S = 5.0
 
 async def up(settings: Settings, data: Path, ready: Ready) -> None:
     """Everything in one process, until a signal. State lives in `data`."""
-    async with Signals() as signals, embedded(settings, data) as (settings, stores):
-        async with open_services(settings, migrating=True) as services:
-            await jobs.take_over(services)
-            owner = await ensure_local_owner(services)
-            worker = Worker(services, services.registry.names, make_resolver(settings, data / "weights"))
-            async with (
-                working(worker, drain_s=0.0) as work,
-                listening(services, owner, settings.server.host, settings.server.port) as url,
-            ):
-                await ready(url, services)
-                await signals.until(work, _lost(stores))
+    async with (
+        Signals() as signals,
+        embedded(settings, data) as (whole, stores),
+        open_services(whole, migrating=True) as services,
+    ):
+        await jobs.take_over(services)
+        owner = await ensure_local_owner(services)
+        worker = Worker(services, services.registry.names, make_resolver(whole, data / "weights"))
+        async with (
+            working(worker, drain_s=0.0) as task,
+            listening(services, owner, whole.server.host, whole.server.port) as url,
+        ):
+            await ready(url, services)
+            await signals.until(task, _lost(stores))
 
 
 async def serve(settings: Settings, ready: Ready) -> None:
@@ -111,7 +115,7 @@ class Signals:
     def __init__(self) -> None:
         self._asked = asyncio.Event()
 
-    async def __aenter__(self) -> "Signals":
+    async def __aenter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number)
         return self
@@ -128,7 +132,7 @@ class Signals:
             asyncio.get_running_loop().remove_signal_handler(each)
             signal.signal(each, signal.SIG_DFL)
 
-    async def until(self, *others: "asyncio.Task[None] | Awaitable[None]") -> None:
+    async def until(self, *others: Awaitable[Any]) -> None:
         """Until a signal, or until one of `others` ends; its error is raised."""
         tasks = [asyncio.ensure_future(other) for other in others]
         asked = asyncio.create_task(self._asked.wait())
@@ -161,8 +165,6 @@ async def _rescue(services: Services) -> None:
 
 def _empty(folder: Path) -> None:
     """What a killed process left is no use to anybody."""
-
-
     shutil.rmtree(folder, ignore_errors=True)
     try:
         folder.mkdir(parents=True, mode=0o700)

@@ -25,36 +25,51 @@ STAGES = ("fetch", "decode", "load", "infer", "encode", "store")
 
 def next_after_crash(job: Job) -> JobState:
     """Where a job goes whose worker vanished: cancelled if somebody wanted that, else back to the queue until its
-    attempts are used up. Crashes and errors count together; drains never do."""
+    attempts are used up. Crashes and errors count together; drains never do.
+    """
     if job.cancel_requested:
         return JobState.CANCELLED
     return JobState.QUEUED if job.crashes + job.errors + 1 < job.max_attempts else JobState.FAILED
 
 
-def snapshot(job: Job, outputs: Sequence[Asset] = ()) -> dict[str, Any]:
+PRIORITIES: Mapping[str, int] = {"low": -10, "normal": 0, "high": 10}
+"""The words of the API and what they weigh."""
+
+
+def priority_word(weight: int) -> str:
+    """The nearest word for a priority."""
+    return min(PRIORITIES, key=lambda word: abs(PRIORITIES[word] - weight))
+
+
+def snapshot(job: Job, outputs: Sequence[Asset] = (), position: int | None = None) -> dict[str, Any]:
     """A job as clients see it, in replies and in events alike. A running job that was asked to stop is
-    `cancelling`."""
+    `cancelling`. `position` is how many jobs of its model go before it.
+    """
     stopping = job.state is JobState.RUNNING and job.cancel_requested
     return {
         "id": str(job.id),
         "operation": job.operation,
-        "model": job.result.get("model") or (f"{job.model}/{job.checkpoint}" if job.checkpoint else job.model),
+        "model": job.result.get("model")
+        or (f"{job.model}/{job.checkpoint}" if job.checkpoint else job.model),
         "state": "cancelling" if stopping else job.state.value,
         "attempt": job.attempt,
         "max_attempts": job.max_attempts,
-        "priority": job.priority,
+        "priority": priority_word(job.priority),
         "params": dict(job.params),
         "output": dict(job.output),
         "asset_id": str(job.asset_id) if job.asset_id else None,
         "library_id": str(job.library_id) if job.library_id else None,
+        "queue": None if position is None else {"position": position},
         "progress": dict(job.progress) or None,
         "outputs": [
-            {"asset_id": str(a.id), "kind": a.kind, "role": a.role, "stem": a.stem, "name": a.name} for a in outputs
+            {"asset_id": str(a.id), "kind": a.kind, "role": a.role, "stem": a.stem, "name": a.name}
+            for a in outputs
         ],
         "result": dict(job.result),
         "error": dict(job.error) if job.error else None,
         "worker": job.worker,
         "metadata": dict(job.metadata),
+        "timeout_s": job.timeout_s,
         "created_at": stamp(job.created_at),
         "started_at": stamp(job.started_at),
         "finished_at": stamp(job.finished_at),

@@ -126,7 +126,10 @@ class _Run:
 
     async def _submit(self, step: Step, asset: Asset) -> None:
         request = JobRequest(
-            asset.id, model=step.model, params=self._wanted.params.get(step.model, {}), format=self._wanted.format
+            asset.id,
+            model=step.model,
+            params=self._wanted.params.get(step.model, {}),
+            format=self._wanted.format,
         )
         view = await jobs.submit(self._services, self._owner, request)
         label = f"{view.job.operation} {asset.stem or ''}".strip()
@@ -176,7 +179,12 @@ def _manifest(song: Song) -> dict[str, Any]:
     return {
         "neuralib": __version__,
         "created_at": stamp(datetime.now(UTC)),
-        "track": {"name": track.name, "sha256": track.blob.sha256, "bytes": track.blob.bytes, "audio": track.audio},
+        "track": {
+            "name": track.name,
+            "sha256": track.blob.sha256,
+            "bytes": track.blob.bytes,
+            "audio": track.audio,
+        },
         "jobs": [_job(view.job) for view in song.done],
         "files": song.files,
     }

@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import structlog
@@ -63,7 +63,9 @@ class Queues:
         # Ids are never used twice: arq remembers those it saw. Expired bells stay in arq's sorted set until a worker
         # looks, so a queue that nobody serves is trimmed by whoever rings.
         queue = _queue(model)
-        await self._redis.enqueue_job("bell", model, _job_id=f"bell.{uuid4()}", _queue_name=queue, _expires=BELL_EXPIRES_S)
+        await self._redis.enqueue_job(
+            "bell", model, _job_id=f"bell.{uuid4()}", _queue_name=queue, _expires=BELL_EXPIRES_S
+        )
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.publish(WAKE, f"bell {model}")
             pipe.zremrangebyscore(queue, "-inf", (time.time() - STALE_AFTER_S) * 1000)
@@ -97,7 +99,10 @@ async def _connect(url: str, timeout_s: float) -> ArqRedis:
     try:
         async with asyncio.timeout(3 * timeout_s + 5):
             return await create_pool(
-                settings, job_serializer=_to_json, job_deserializer=json.loads, default_queue_name=_queue("none")
+                settings,
+                job_serializer=_to_json,
+                job_deserializer=json.loads,
+                default_queue_name=_queue("none"),
             )
     except (OSError, TimeoutError, RedisError) as error:
         raise QueueUnavailable(f"Redis: {str(error) or type(error).__name__}") from error
@@ -156,7 +161,7 @@ class Bells:
 
     def _worker(self, redis: ArqRedis, model: str) -> "_BellWorker":
         return _BellWorker(
-            [func(self._bell, name="bell", timeout=5, keep_result=0, max_tries=1)],
+            [func(cast("Any", self._bell), name="bell", timeout=5, keep_result=0, max_tries=1)],
             queue_name=_queue(model),
             redis_pool=redis,
             handle_signals=False,

@@ -83,7 +83,9 @@ class Runner:
         """The executor with these weights, from memory when it is there. Raises WeightsUnavailable,
         WeightsChecksumMismatch, ModelLicenseForbidden, ModelLoadFailed, DeviceUnavailable, PrecisionUnsupported.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._load, checkpoint or self._default)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._load, checkpoint or self._default
+        )
 
     async def run(
         self,

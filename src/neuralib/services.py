@@ -33,11 +33,16 @@ def required_urls(settings: Settings) -> tuple[str, str]:
     """(database, redis). Raises ConfigurationError naming what is missing."""
     missing = [
         name
-        for name, url in (("NEURALIB_DATABASE_URL", settings.database.url), ("NEURALIB_REDIS_URL", settings.redis.url))
+        for name, url in (
+            ("NEURALIB_DATABASE_URL", settings.database.url),
+            ("NEURALIB_REDIS_URL", settings.redis.url),
+        )
         if url is None
     ]
     if settings.database.url is None or settings.redis.url is None:
-        raise ConfigurationError(f"{' and '.join(missing)} must be set here; `neuralib up` brings its own servers")
+        raise ConfigurationError(
+            f"{' and '.join(missing)} must be set here; `neuralib up` brings its own servers"
+        )
     return settings.database.url.get_secret_value(), settings.redis.url.get_secret_value()
 
 

@@ -28,7 +28,9 @@ class Greeting:
         self._data = data
 
     async def show(self, url: str, services: Services) -> None:
-        console.print(f"NeuraLib is up at [bold]{url}[/bold]  (API {url}/api/v1, reference {url}/openapi.json)")
+        console.print(
+            f"NeuraLib is up at [bold]{url}[/bold]  (API {url}/api/v1, reference {url}/openapi.json)"
+        )
         if self._data is not None:
             console.print(f"data    {self._data}")
             await self.show_worker(url, services)
@@ -63,7 +65,9 @@ def _weights_line(settings: Settings, resolver: Resolver, executor: Any) -> str:
             if here is not None:
                 return f"{executor.name}: {checkpoint.name} from {here[1]}, {checkpoint.license}"
     names = ", ".join(c.name for c in executor.checkpoints if c.auto)
-    return f"{executor.name}: no weights on this machine; the first job fetches {names or wanted} from its hub"
+    return (
+        f"{executor.name}: no weights on this machine; the first job fetches {names or wanted} from its hub"
+    )
 
 
 class Bars:
@@ -115,7 +119,9 @@ def _note(body: dict[str, Any], progress: dict[str, Any]) -> str:
         return str(body["state"]) + (f": {body['error']['detail']}" if body.get("error") else "")
     eta = progress.get("eta_s")
     windows = f"window {progress['done']} of {progress['total']}" if progress.get("total") else ""
-    return "  ".join(filter(None, [str(progress.get("stage", "")), windows, f"ETA {eta:.0f} s" if eta else ""]))
+    return "  ".join(
+        filter(None, [str(progress.get("stage", "")), windows, f"ETA {eta:.0f} s" if eta else ""])
+    )
 
 
 def _model(name: str) -> str:
@@ -172,7 +178,9 @@ def bytes_progress(done: int, total: int) -> None:
 def report(findings: Sequence[Finding]) -> int:
     """`doctor`: a line for what works, a line and its mend for what does not; the exit code."""
     for finding in findings:
-        mark = {"ok": "[green]ok[/green]  ", "note": "[yellow]note[/yellow]", "bad": "[red]bad[/red] "}[finding.level]
+        mark = {"ok": "[green]ok[/green]  ", "note": "[yellow]note[/yellow]", "bad": "[red]bad[/red] "}[
+            finding.level
+        ]
         console.print(f"{mark}  {finding.what:<10} {escape(finding.detail)}", soft_wrap=True)
         if finding.mend:
             console.print(f"      {'':<10} → {escape(finding.mend)}", soft_wrap=True)

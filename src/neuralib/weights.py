@@ -122,16 +122,19 @@ class Resolver:
         model: str,
         checkpoints: Sequence[Checkpoint],
         wanted: str = AUTO,
-        progress: BytesProgress = lambda done, total: None,
+        progress: BytesProgress = lambda _done, _total: None,
     ) -> Weights:
         """The weights that run as `model`. Raises UnknownModel, ModelLicenseForbidden, WeightsUnavailable,
-        WeightsChecksumMismatch."""
+        WeightsChecksumMismatch.
+        """
         reasons: list[str] = []
         for checkpoint in self._candidates(model, checkpoints, wanted):
             found = self._obtain(model, checkpoint, progress, reasons)
             if found is not None:
                 return found
-        raise WeightsUnavailable(f"no weights for {model} ({wanted}): {'; '.join(reasons) or 'none declared'}")
+        raise WeightsUnavailable(
+            f"no weights for {model} ({wanted}): {'; '.join(reasons) or 'none declared'}"
+        )
 
     def here(self, model: str, checkpoint: Checkpoint) -> tuple[tuple[Path, ...], str] | None:
         """Files and source of a checkpoint when no network is needed for it."""
@@ -166,7 +169,9 @@ class Resolver:
         if self._commercial_safe and not checkpoint.commercial_use:
             raise ModelLicenseForbidden(f"{model}/{checkpoint.name} is licensed {checkpoint.license}")
         if not checkpoint.trained and not self._allow_untrained:
-            raise WeightsUnavailable(f"{model}/{checkpoint.name} is untrained; --allow-untrained runs it anyway")
+            raise WeightsUnavailable(
+                f"{model}/{checkpoint.name} is untrained; --allow-untrained runs it anyway"
+            )
 
     def _obtain(
         self, model: str, checkpoint: Checkpoint, progress: BytesProgress, reasons: list[str]
@@ -242,17 +247,18 @@ class File:
     path: Path
     kind: str = "path"
 
-    def find(self, cache: Path) -> tuple[Path, ...] | None:  # noqa: ARG002 - the seam's signature
+    def find(self, cache: Path) -> tuple[Path, ...] | None:
         return (self.path,) if self.path.is_file() else None
 
-    def pull(self, cache: Path, progress: BytesProgress) -> tuple[Path, ...]:  # noqa: ARG002
+    def pull(self, cache: Path, progress: BytesProgress) -> tuple[Path, ...]:
         raise WeightsUnavailable(f"there is no file {self.path.name} at the configured path")
 
 
 @dataclass(frozen=True, slots=True)
 class Hub:
     """Files of a model hub, one URL each. A pinned `sha256` is checked; None trusts TLS and is only for formats
-    that cannot carry code."""
+    that cannot carry code.
+    """
 
     urls: tuple[str, ...]
     sha256: tuple[str | None, ...]
@@ -345,7 +351,7 @@ class Wheel:
             return (path,) if path.is_file() and self._originals() else None
         return self._originals()
 
-    def pull(self, cache: Path, progress: BytesProgress) -> tuple[Path, ...]:  # noqa: ARG002 - nothing is fetched
+    def pull(self, cache: Path, progress: BytesProgress) -> tuple[Path, ...]:
         originals = self._originals()
         if originals is None:
             raise WeightsUnavailable(f"the package {self.package} is not installed")
@@ -391,13 +397,13 @@ class Bundled:
     sha256: str
     kind: str = "bundled"
 
-    def find(self, cache: Path) -> tuple[Path, ...] | None:  # noqa: ARG002 - the seam's signature
+    def find(self, cache: Path) -> tuple[Path, ...] | None:
         if not self.path.is_file():
             return None
         _check_joined((self.path,), self.sha256)
         return (self.path,)
 
-    def pull(self, cache: Path, progress: BytesProgress) -> tuple[Path, ...]:  # noqa: ARG002
+    def pull(self, cache: Path, progress: BytesProgress) -> tuple[Path, ...]:
         raise WeightsUnavailable(f"{self.path.name} is not in this installation")
 
 
@@ -407,8 +413,8 @@ class Untrained:
 
     kind: str = "untrained"
 
-    def find(self, cache: Path) -> tuple[Path, ...] | None:  # noqa: ARG002 - the seam's signature
+    def find(self, cache: Path) -> tuple[Path, ...] | None:
         return ()
 
-    def pull(self, cache: Path, progress: BytesProgress) -> tuple[Path, ...]:  # noqa: ARG002
+    def pull(self, cache: Path, progress: BytesProgress) -> tuple[Path, ...]:
         return ()

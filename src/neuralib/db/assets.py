@@ -57,10 +57,9 @@ async def due_pending(tx: Connection, limit: int) -> list[str]:
 
 async def insert(tx: Connection, owner: UUID, new: NewAsset, blob: Blob) -> None:
     """Write an asset over `blob`, or over the owner's blob of the same bytes when there is one; then `blob.key`
-    becomes due for the sweeper."""
-    row = await tx.one(
-        "upsert_blob", blob.id, owner, blob.sha256, blob.bytes, blob.key, blob.media_type
-    )
+    becomes due for the sweeper.
+    """
+    row = await tx.one("upsert_blob", blob.id, owner, blob.sha256, blob.bytes, blob.key, blob.media_type)
     assert row is not None
     if row["key"] == blob.key:
         await drop_pending(tx, [blob.key])

@@ -12,7 +12,8 @@ from . import Connection, Row
 
 async def append(tx: Connection, event: Event) -> int:
     """In the transaction of the change it tells of. The owner's row is locked until the commit, so that numbers
-    become visible in order and without gaps."""
+    become visible in order and without gaps.
+    """
     seq: int = await tx.value("append_event", event.owner_id, event.type, event.job_id, event.data)
     return seq
 
@@ -21,7 +22,7 @@ async def after(
     tx: Connection, owner: UUID, seq: int, *, job: UUID | None = None, limit: int = 500
 ) -> list[Event]:
     rows = await tx.all("list_events", owner, seq, job, limit)
-    return [Event(r["type"], r["data"], r["owner_id"], r["seq"], r["job_id"]) for r in rows]
+    return [Event(r["type"], r["data"], r["owner_id"], r["seq"], r["job_id"], r["at"]) for r in rows]
 
 
 async def bounds(tx: Connection, owner: UUID) -> tuple[int, int]:

@@ -107,9 +107,7 @@ async def claim(tx: Connection, model: str, worker: str, lease: timedelta) -> Jo
     return _maybe(await tx.one("claim_job", model, worker, lease))
 
 
-async def renew(
-    tx: Connection, held: Sequence[tuple[UUID, int]], lease: timedelta
-) -> dict[UUID, bool]:
+async def renew(tx: Connection, held: Sequence[tuple[UUID, int]], lease: timedelta) -> dict[UUID, bool]:
     """For each (job, attempt) that is still ours: whether somebody asked to cancel it."""
     rows = await tx.all("renew_leases", [j for j, _ in held], [a for _, a in held], lease)
     return {row["id"]: row["cancel_requested"] for row in rows}
@@ -148,9 +146,7 @@ async def requeue(
     """Give a job back: with an error it counts as an attempt, without one as a drain, which is free."""
     failed = error is not None
     return _maybe(
-        await tx.one(
-            "requeue_job", job.id, job.attempt, error, int(failed), int(not failed), after
-        )
+        await tx.one("requeue_job", job.id, job.attempt, error, int(failed), int(not failed), after)
     )
 
 

@@ -21,9 +21,7 @@ async def upsert_owner(tx: Connection, subject: str) -> UUID:
     return owner
 
 
-async def insert(
-    tx: Connection, owner: UUID, name: str, description: str, color: str | None
-) -> Library:
+async def insert(tx: Connection, owner: UUID, name: str, description: str, color: str | None) -> Library:
     return _library(await tx.one("insert_library", new_id(), owner, name, description, color))
 
 

@@ -34,7 +34,9 @@ async def migrate(db: Database) -> list[str]:
         applied = []
         for version, name, statements in _newer_than(current):
             await tx.raw.execute(statements)
-            await tx.raw.execute("insert into schema_migrations (version, name) values ($1, $2)", version, name)
+            await tx.raw.execute(
+                "insert into schema_migrations (version, name) values ($1, $2)", version, name
+            )
             applied.append(f"{version:04} {name}")
         return applied
 

@@ -116,7 +116,8 @@ class RunContext:
 
     def progress(self, done: int, total: int) -> None:
         """Say how far the run is, at least once a second and once a window. This is the point where a cancelled
-        run stops: let what it raises pass through."""
+        run stops: let what it raises pass through.
+        """
         self.report(done, total)
 
     def writer(self, name: str, like: Recording, *, channels: int | None = None) -> RecordingWriter:
@@ -145,13 +146,15 @@ class Executor(ABC, Generic[ParamsT]):
     @abstractmethod
     def load(self, weights: Weights | None, device: str, precision: Precision) -> None:
         """Bring the weights to the device. Heavy imports belong here. `weights` is None when `checkpoints` is
-        empty. `device` is a torch name: cpu, cuda:0, mps. Raises ModelLoadFailed, PrecisionUnsupported."""
+        empty. `device` is a torch name: cpu, cuda:0, mps. Raises ModelLoadFailed, PrecisionUnsupported.
+        """
 
     @classmethod
     @abstractmethod
     def plan(cls, info: AudioInfo, params: ParamsT, checkpoint: Checkpoint | None) -> Plan:
         """How much work `run` will be for such audio with these weights. Cheap: it loads nothing, so that the API
-        can show it before a job runs."""
+        can show it before a job runs.
+        """
 
     @abstractmethod
     def run(self, recording: Recording, params: ParamsT, context: RunContext) -> Output:

@@ -32,7 +32,9 @@ class EchoParams(Params):
     """What a job may ask."""
 
     gain: Annotated[float, Field(ge=-1, le=1, description="Every sample is multiplied by it.")] = 1.0
-    window_s: Annotated[float, Field(ge=0, le=60, description="Spend this long on each window, in seconds.")] = 0.0
+    window_s: Annotated[
+        float, Field(ge=0, le=60, description="Spend this long on each window, in seconds.")
+    ] = 0.0
 
 
 class Echo(Executor[EchoParams]):

@@ -57,7 +57,8 @@ class Registry:
     def get(self, model: str) -> type[Executor[Any]]:
         """The executor of a model. Raises UnknownModel."""
         if model not in self._executors:
-            raise UnknownModel(f"no model is named {model!r}; installed: {', '.join(self.names)}")
+            detail = f"no model is named {model!r}; installed: {', '.join(self.names)}"
+            raise UnknownModel(detail, fields=[FieldError("/model", "unknown", detail)])
         return self._executors[model][0]
 
     def plugin(self, model: str) -> Plugin:
@@ -70,7 +71,8 @@ class Registry:
             if executor.operation == operation:
                 return executor
         known = ", ".join(sorted({e.operation for e, _ in self._executors.values()}))
-        raise UnknownOperation(f"no installed model does {operation!r}; known operations: {known}")
+        detail = f"no installed model does {operation!r}; known operations: {known}"
+        raise UnknownOperation(detail, fields=[FieldError("/operation", "unknown", detail)])
 
     def choose(self, operation: str | None, model: str | None) -> tuple[type[Executor[Any]], str | None]:
         """Executor and checkpoint name of a request that names an operation, a model, or both."""
@@ -95,7 +97,8 @@ class Registry:
 
 def load_registry() -> Registry:
     """Every executor that imports. One that does not is logged and left out: a broken plug-in must not stop the
-    others."""
+    others.
+    """
     found = []
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
         executor = _load(entry)
@@ -111,7 +114,9 @@ def _load(entry: EntryPoint) -> type[Executor[Any]] | None:
         log.exception("executor.broken", entry_point=entry.name, value=entry.value)
         return None
     if not (isinstance(executor, type) and issubclass(executor, Executor)):
-        log.error("executor.broken", entry_point=entry.name, value=entry.value, reason="not an Executor class")
+        log.error(
+            "executor.broken", entry_point=entry.name, value=entry.value, reason="not an Executor class"
+        )
         return None
     return executor
 
@@ -126,7 +131,8 @@ def checkpoint(executor: type[Executor[Any]], name: str) -> Checkpoint:
         if candidate.name == name:
             return candidate
     known = ", ".join(c.name for c in executor.checkpoints) or "none"
-    raise UnknownModel(f"{executor.name} has no weights named {name!r}; it knows: {known}")
+    detail = f"{executor.name} has no weights named {name!r}; it knows: {known}"
+    raise UnknownModel(detail, fields=[FieldError("/model", "unknown", detail)])
 
 
 def validate(executor: type[Executor[Any]], params: dict[str, Any]) -> Params:

@@ -242,7 +242,7 @@ select $1, event_seq, $2, $3, $4 from counted
 returning seq
 
 -- name: list_events
-select owner_id, seq, type, job_id, data from events
+select owner_id, seq, type, job_id, data, at from events
 where owner_id = $1 and seq > $2 and ($3::uuid is null or job_id = $3)
 order by seq
 limit $4
