@@ -138,7 +138,7 @@ def _lives(pid: str) -> bool:
 
 def _end_strays(data: Path) -> None:
     try:
-        os.close(keeper.claim(data))
+        os.close(keeper.claim(data, lambda: False))
     except keeper.Failed as failed:
         log.warning("stores_left_behind", detail=str(failed))
 

@@ -24,7 +24,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,7 +37,7 @@ SOCKET_PATH_LIMIT = 100  # the kernel's is 107 bytes on Linux, 103 on macOS
 PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-")
 
 
-class Failed(Exception):  # noqa: N818 - it is reported, not raised to anybody
+class Failed(Exception):
     """The stores cannot run; `code` is that of the `NeuralibError` which the parent raises."""
 
     def __init__(self, detail: str, code: str = "store-start-failed") -> None:
@@ -45,7 +45,7 @@ class Failed(Exception):  # noqa: N818 - it is reported, not raised to anybody
         self.code = code
 
 
-class Abandoned(Exception):  # noqa: N818 - not an error
+class Abandoned(Exception):
     """Our parent is gone, or the other server failed: stop what was begun."""
 
 
@@ -94,10 +94,11 @@ def signal_strays(data: Path, *, gently: bool) -> None:
                 os.kill(pid, kind if gently else harsh)
 
 
-def claim(data: Path) -> int:
+def claim(data: Path, abandoned: Callable[[], bool]) -> int:
     """Take `run/servers.lock`, ending what an earlier run left behind; give its file descriptor.
 
-    Only the holder of the data directory's own lock may call this. Raises Failed after 30 s.
+    Only for the holder of the data directory's own lock, and while it lives: the servers of its successor are
+    no strays. Raises Failed after 30 s, and Abandoned.
     """
     lock = os.open(data / "run/servers.lock", os.O_RDWR | os.O_CREAT, 0o600)
     began = time.monotonic()
@@ -106,6 +107,9 @@ def claim(data: Path) -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if abandoned():
+                os.close(lock)
+                raise Abandoned from None
             waited = time.monotonic() - began
             if waited > STRAY_S:
                 os.close(lock)
@@ -128,8 +132,8 @@ class Ground:
         self.data = data
         self.owner = owner
         self.parent = parent
-        self.lock = claim(data)
         self.giving_up = threading.Event()
+        self.lock = claim(data, self.abandoned)
 
     def abandoned(self, wait: float = 0.0) -> bool:
         """Whether it is time to stop; looks for up to `wait` seconds."""
@@ -159,13 +163,13 @@ class Ground:
     def run(self, command: Sequence[str | Path], *, log: Path, text: str = "") -> str:
         """Run a command to its end with `text` on its standard input; give what it printed."""
         begin = size(log)
-        process = self.spawn(command, cwd=Path("/"), log=log, stdin=subprocess.PIPE)
+        process = self.spawn(command, cwd=Path("/"), log=log, stdin=subprocess.PIPE, process_group=0)
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
             pipe.write(text.encode())
         while process.poll() is None:
             if self.abandoned(wait=0.01):
-                process.terminate()
+                os.killpg(process.pid, signal.SIGKILL)  # with its children; what it was making is discarded
                 process.wait(STOP_S)
                 raise Abandoned
         if process.returncode:
