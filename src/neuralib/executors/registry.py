@@ -95,12 +95,12 @@ class Registry:
         return executor, name.checkpoint
 
 
-def load_registry() -> Registry:
+def load_registry(entries: Iterable[EntryPoint] | None = None) -> Registry:
     """Every executor that imports. One that does not is logged and left out: a broken plug-in must not stop the
     others.
     """
     found = []
-    for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
+    for entry in sorted(entry_points(group=GROUP) if entries is None else entries, key=lambda e: e.name):
         executor = _load(entry)
         if executor is not None:
             found.append((executor, _plugin(entry)))
