@@ -21,7 +21,8 @@ Samples = NDArray[np.float32]
 @dataclass(frozen=True, slots=True)
 class Recording:
     """Decoded audio in a file. `subtype` is the sample format of the source it came from, which encoding
-    goes back to by default: pcm_16, pcm_24, pcm_32, float or lossy."""
+    goes back to by default: pcm_16, pcm_24, pcm_32, float or lossy.
+    """
 
     path: Path
     sample_rate: int
