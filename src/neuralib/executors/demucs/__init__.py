@@ -1,0 +1,146 @@
+"""Demucs: a mix in, its stems out.
+
+The networks are those of the Demucs package; the loop around them is ours and gives the same samples.
+Everything heavy is imported by `load`: this module also serves to validate parameters where no torch is.
+
+    checkpoints.py   which weights there are, and their shape before they are loaded
+    task.py          what a job asks of them
+    windows.py       which windows a separation looks at
+    networks.py      tensors from disk into networks
+    separation.py    windows through networks, added up to stems
+    fidelity.py      stems at the recording's own rate and channels, adding up to the mix
+"""
+
+from contextlib import ExitStack
+from dataclasses import replace
+
+from neuralib.audio import resample, resampled_frames
+from neuralib.errors import AudioTooShort, ModelLoadFailed, PrecisionUnsupported
+from neuralib.executors import (
+    AudioInfo,
+    AudioOutput,
+    Checkpoint,
+    Executor,
+    Output,
+    Plan,
+    Precision,
+    Recording,
+    RunContext,
+    Weights,
+)
+
+from .checkpoints import CHECKPOINTS, Shape, shape_of, shape_of_file
+from .fidelity import Finisher, at_rate, fold
+from .task import DemucsParams, Task
+
+GPU_BATCH = 8
+"""Windows a GPU takes at once unless asked otherwise; halved as long as they do not fit."""
+
+
+class Demucs(Executor[DemucsParams]):
+    """Separates a mix into stems."""
+
+    name = "demucs"
+    title = "Demucs"
+    operation = "separate"
+    version = "1"
+    code_license = "MIT"
+    params = DemucsParams
+    checkpoints = CHECKPOINTS
+    precisions = ("fp32", "tf32", "bf16", "fp16")
+
+    def load(self, weights: Weights | None, device: str, precision: Precision) -> None:
+        """Bring every member of the bag to the device. Raises ModelLoadFailed, PrecisionUnsupported."""
+        import torch
+
+        from . import networks
+
+        if weights is None:
+            raise ModelLoadFailed("Demucs does not run without weights")
+        self._device = torch.device(device)
+        self._precision = precision
+        if precision not in networks.precisions(self._device):
+            raise PrecisionUnsupported(f"{self._device.type} does not run Demucs in {precision}")
+        members = [networks.read(path) for path in weights.files] if weights.files else [networks.untrained()]
+        self._shape = _shape(weights)
+        self._networks = [networks.ready(member, self._device, precision) for member in members]
+
+    @classmethod
+    def plan(cls, info: AudioInfo, params: DemucsParams, checkpoint: Checkpoint | None) -> Plan:
+        """The windows of all passes. Raises ValidationFailed for stems or windows that the weights do not know."""
+        shape = shape_of(checkpoint)
+        task = Task(
+            shape, params, resampled_frames(info.frames, info.sample_rate, shape.sample_rate), info.channels
+        )
+        return Plan(windows=task.count, passes=task.passes)
+
+    def run(self, recording: Recording, params: DemucsParams, context: RunContext) -> Output:
+        """One AudioOutput a stem, at the rate, the channels and the frames of the recording.
+
+        A single channel goes into both sides of the model and comes back as their mean. More than two go through
+        it in pairs (`channel_pairs`), each one with its own level.
+        """
+        from .separation import Mix, Separation
+
+        if not recording.frames:
+            raise AudioTooShort
+        shape = self._shape
+        frames = resampled_frames(recording.frames, recording.sample_rate, shape.sample_rate)
+        task = Task(shape, params, frames, recording.channels)
+        source = recording
+        if recording.sample_rate != shape.sample_rate:
+            source = resample(
+                recording,
+                context.scratch / "model-rate.f32",
+                shape.sample_rate,
+                frames=frames,
+                on_block=lambda _: context.progress(0, task.count),
+            )
+        separation = Separation(
+            networks={member: self._networks[member] for member in task.members},
+            mix=Mix(source, tuple(task.pairs)),
+            grid=task.grid,
+            outputs=[shape.stems.index(stem) for stem in task.stems],
+            shares={member: [shape.share(member, stem) for stem in task.stems] for member in task.members},
+            passes=task.shifts,
+            device=self._device,
+        )
+        batch = params.batch or (GPU_BATCH if self._device.type == "cuda" else 1)
+        with ExitStack() as files:
+            writers = [files.enter_context(context.writer(stem, recording)) for stem in task.stems]
+            finisher = Finisher(
+                recording,
+                writers,
+                exact=params.mode == "exact",
+                complete=len(task.stems) == len(shape.stems),
+            )
+            blocks = fold(
+                separation.run(task.lines(), batch, lambda done: context.progress(done, task.count)),
+                task.pairs,
+            )
+            for block in at_rate(blocks, shape.sample_rate, recording.sample_rate, recording.frames):
+                finisher.write(block)
+            recordings = [writer.close() for writer in writers]
+        audio = tuple(
+            AudioOutput("stem", stem, made, finisher.stem_facts(i))
+            for i, (stem, made) in enumerate(zip(task.stems, recordings, strict=True))
+        )
+        return Output(audio=audio, facts={**task.facts(), **finisher.facts()})
+
+    def unload(self) -> None:
+        """Give the memory back."""
+        self._networks = []
+        if self._device.type == "cuda":
+            import torch
+
+            torch.cuda.empty_cache()
+
+
+def _shape(weights: Weights) -> Shape:
+    """Windows and stems as the first file says, the bag as it is declared; else all members count alike."""
+    members = len(weights.files)
+    shape = shape_of_file(weights.files[0]) if members else Shape()
+    for checkpoint in CHECKPOINTS:
+        if checkpoint.name == weights.name and len(mixing := shape_of(checkpoint).mixing) == members:
+            return replace(shape, mixing=mixing)
+    return replace(shape, mixing=shape.mixing * max(members, 1))

@@ -1,0 +1,92 @@
+"""Tensors from disk into the networks of the Demucs package."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import torch
+from demucs.hdemucs import HDemucs
+from demucs.htdemucs import HTDemucs
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from neuralib.errors import ModelLoadFailed
+from neuralib.executors import Precision
+
+from .checkpoints import FOUR, arguments, class_name, header
+from .separation import Network
+
+# The only classes a file may name: metadata chooses from this table and never imports anything.
+CLASSES: Mapping[str, type[nn.Module]] = {
+    "demucs.htdemucs.HTDemucs": HTDemucs,
+    "demucs.hdemucs.HDemucs": HDemucs,
+}
+
+PUBLISHED: Mapping[str, Any] = {
+    "sources": list(FOUR),
+    "bottom_channels": 512,
+    "dconv_mode": 3,
+    "segment": Fraction(39, 5),
+}
+"""What the published htdemucs was made with: 41,984,456 parameters."""
+
+
+def read(path: Path) -> nn.Module:
+    """One network in fp32 from a safetensors file. Raises ModelLoadFailed."""
+    try:
+        network = _build(header(path))
+        state = {name: tensor.float() for name, tensor in load_file(path).items()}
+        network.load_state_dict(state, assign=True)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AssertionError, SafetensorError) as error:
+        raise ModelLoadFailed(f"{path.name} cannot be loaded: {error}") from error
+    return network
+
+
+def _build(metadata: Mapping[str, str]) -> nn.Module:
+    """An empty network: without memory and without touching the random state, until its tensors are assigned."""
+    name, (args, kwargs) = class_name(metadata), arguments(metadata)
+    if name not in CLASSES:
+        raise ValueError(f"its network {name!r} is none of {', '.join(CLASSES)}")
+    if "structure" in metadata or kwargs.get("audio_channels", 2) != 2:
+        raise ValueError("only plain tensors of stereo networks are understood")
+    known = signature(CLASSES[name]).parameters
+    with torch.device("meta"):
+        return CLASSES[name](*args, **{key: value for key, value in kwargs.items() if key in known})
+
+
+def untrained() -> nn.Module:
+    """The published shape with random weights, the same ones every time."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        network: nn.Module = HTDemucs(**PUBLISHED)
+        return network
+
+
+def precisions(device: torch.device) -> tuple[Precision, ...]:
+    """What the networks run in there."""
+    if device.type == "cuda":
+        return ("fp32", "tf32", "bf16", "fp16")
+    if device.type == "cpu" and _computes_bf16():
+        return ("fp32", "bf16")  # where the CPU only emulates it, bf16 is slower than fp32
+    return ("fp32",)
+
+
+def ready(network: nn.Module, device: torch.device, precision: Precision) -> Network:
+    """The network on its device, for inference only."""
+    network = network.to(device).eval().requires_grad_(requires_grad=False)
+    halved = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+
+    def look(windows: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode(), torch.autocast(device.type, halved, enabled=halved is not None):
+            out: torch.Tensor = network(windows)
+            return out.float()
+
+    return look
+
+
+def _computes_bf16() -> bool:
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # no public spelling as of torch 2.13
+    return any(getattr(torch.cpu, name, lambda: False)() for name in names)
