@@ -107,7 +107,7 @@ def living(data: Path) -> set[int]:
             inside = os.fsencode(data) in words or str((entry / "cwd").readlink()).startswith(str(data))
         except OSError:
             continue
-        if inside and b"-c" not in words.split(b"\0")[1:2]:
+        if inside and UP.encode() not in words:
             found.add(int(entry.name))
     return found
 

