@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -18,6 +19,7 @@ import redis.asyncio
 from arq.connections import RedisSettings, create_pool
 
 from neuralib.embedded import Program, Stores, describe, run_stores
+from neuralib.embedded.programs import find_valkey, owner_of, within_reach
 from neuralib.errors import ConfigurationError, DataDirIncompatible, DataDirInUse
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
@@ -323,6 +325,24 @@ async def test_root_is_told_when_the_directory_is_out_of_reach_for_nobody(fresh:
     with pytest.raises(ConfigurationError, match="choose another directory with --data"):
         async with run_stores(closed / "data"):
             pass
+    assert closed.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root drops to another account")
+def test_a_wheel_that_nobody_cannot_reach_is_copied_into_the_data_directory(fresh: Path):
+    fresh.mkdir(mode=0o711)
+    nobody = owner_of(fresh, "nobody")
+    wheel = find_valkey()
+    assert wheel.root is not None
+    assert within_reach(wheel, nobody, fresh) == wheel
+    closed = fresh.parent / "closed"
+    closed.mkdir(mode=0o700)
+    shutil.copy(wheel.path, closed)
+    (closed / wheel.path.name).chmod(0o700)
+    shut = replace(wheel, path=closed / wheel.path.name, root=closed, parts=(wheel.path.name,))
+    copied = within_reach(shut, nobody, fresh)
+    assert copied.path.is_relative_to(fresh / "programs")
+    assert subprocess.run([copied.path, "--version"], user="nobody", check=False, timeout=10).returncode == 0
     assert closed.stat().st_mode & 0o777 == 0o700
 
 
