@@ -2,12 +2,16 @@
 
 import asyncio
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +19,10 @@ from pathlib import Path
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from neuralib.db import open_database
+from neuralib.db.migrate import migrate
+from neuralib.embedded import Stores, run_stores
 
 READY_WITHIN_S = 60.0
 
@@ -81,6 +89,38 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         for port in ports:
             for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
                 left.unlink()
+
+
+@contextmanager
+def embedded_stores() -> Iterator[Stores]:
+    """PostgreSQL and Valkey, migrated, kept by a thread with a loop of its own: each test has another loop."""
+    folder = Path(tempfile.mkdtemp(prefix="nl-"))
+    folder.chmod(0o711)  # as root the servers run as another account
+    began: Future[tuple[Stores, Callable[[], object]]] = Future()
+
+    async def keep() -> None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        async with run_stores(folder / "data") as stores:
+            async with open_database(stores.database_url, size=1) as db:
+                await migrate(db)
+            began.set_result((stores, lambda: loop.call_soon_threadsafe(stop.set)))
+            await stop.wait()
+
+    def run() -> None:
+        try:
+            asyncio.run(keep())
+        except BaseException as error:  # noqa: BLE001 - the tests' own thread raises it
+            began.set_exception(error)
+
+    thread = threading.Thread(target=run, name="stores")
+    thread.start()
+    stores, stop = began.result(READY_WITHIN_S)
+    try:
+        yield stores
+    finally:
+        stop()
+        thread.join(READY_WITHIN_S)
+        shutil.rmtree(folder)
 
 
 def wait_until_it_stores(server: S3Server, log: Path) -> None:

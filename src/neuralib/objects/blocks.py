@@ -6,6 +6,7 @@ thread is woken for every packet of an upload.
 
 import asyncio
 import errno
+import io
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_Block = TypeVar("_Block", bound=io.BytesIO)
 
 
 async def in_thread(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -57,25 +59,26 @@ def disk_errors() -> Iterator[None]:
         raise StorageUnavailable(f"The disk refuses: {error.strerror or type(error).__name__}.") from error
 
 
-async def gathered(chunks: AsyncIterable[bytes], size: int) -> AsyncGenerator[bytes, None]:
-    """The same bytes in blocks of exactly `size`, but for a shorter last one. No chunks give no blocks."""
-    pieces: list[bytes] = []
-    held = 0
+async def gathered(
+    chunks: AsyncIterable[bytes], size: int, kind: type[_Block]
+) -> AsyncGenerator[_Block, None]:
+    """The same bytes in rewound buffers of exactly `size`, but for a shorter last one. No chunks give no buffers.
+
+    Buffers, not bytes: they grow in place, so that one block costs its size once, and close when they are done with.
+    """
+    block = kind()
     async for chunk in chunks:
-        taken = 0
-        while held + len(chunk) - taken >= size:
-            cut = taken + size - held
-            pieces.append(chunk[taken:cut])
-            block = b"".join(pieces)
-            pieces.clear()
-            yield block
-            del block  # the consumer's alone: another is being gathered
-            taken, held = cut, 0
-        if taken < len(chunk):
-            pieces.append(chunk[taken:])
-            held += len(chunk) - taken
-    if held:
-        yield b"".join(pieces)
+        rest = memoryview(chunk)
+        while rest:
+            taken = block.write(rest[: size - block.tell()])
+            rest = rest[taken:]
+            if block.tell() == size:
+                block.seek(0)
+                yield block
+                block = kind()
+    if block.tell():
+        block.seek(0)
+        yield block
 
 
 async def read_blocks(path: Path, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
@@ -139,10 +142,11 @@ class WholeFile:
     def open(self) -> None:
         self._file = self._partial.open("wb")
 
-    def write(self, block: bytes) -> None:
+    def write(self, block: io.BytesIO) -> None:
         assert self._file is not None
-        self._file.write(block)
-        self.size += len(block)
+        with block.getbuffer() as content:
+            self._file.write(content)
+            self.size += content.nbytes
 
     def publish(self) -> None:
         assert self._file is not None

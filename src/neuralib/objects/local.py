@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from uuid import uuid4
@@ -38,7 +39,7 @@ class LocalObjects:
         file = WholeFile(self._partials / uuid4().hex, self._file(key))
         try:
             await in_thread(file.open)
-            async with aclosing(gathered(chunks, BLOCK)) as blocks:
+            async with aclosing(gathered(chunks, BLOCK, BytesIO)) as blocks:
                 async for block in blocks:
                     await in_thread(file.write, block)
             await in_thread(file.publish)

@@ -51,8 +51,23 @@ _PARTS_LIMIT = 10_000
 _READ = 1 << 18
 _UNSENT = 1 << 18
 
-_Blocks = list[bytes]
 _Send = Callable[..., Awaitable[dict[str, Any]]]
+
+
+class _Body(io.BytesIO):
+    """What one call uploads. Tells, from whichever thread, each time that the server has taken what was read before."""
+
+    moved: Callable[[], None] | None = None
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.moved is not None:
+            self.moved()
+        return super().read(size)
+
+    def size(self) -> int:
+        """Bytes in all."""
+        with self.getbuffer() as content:
+            return content.nbytes
 
 
 class S3Objects:
@@ -70,12 +85,13 @@ class S3Objects:
             PayloadTooLarge: more than S3's 10,000 parts, 78 GiB.
         """
         check_key(key)
-        async with aclosing(gathered(chunks, PART)) as blocks:
-            ahead = [await anext(blocks, b"")]
-            if len(ahead[0]) == PART:
-                return await self._put_parts(key, ahead, blocks, content_type)
-            await self._send("put_object", ahead[0], Key=key, ContentType=content_type)
-            return len(ahead[0])
+        async with aclosing(gathered(chunks, PART, _Body)) as blocks:
+            first = await anext(blocks, _Body())
+            size = first.size()
+            if size == PART:
+                return await self._put_parts(key, first, blocks, content_type)
+            await self._send("put_object", first, Key=key, ContentType=content_type)
+            return size
 
     async def read(self, key: str, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
         """See `ObjectStore.read`."""
@@ -138,13 +154,11 @@ class S3Objects:
                 await self._call("create_bucket", **({} if region == "us-east-1" else where))
             await self.check()
 
-    async def _put_parts(
-        self, key: str, ahead: _Blocks, rest: AsyncIterable[bytes], content_type: str
-    ) -> int:
+    async def _put_parts(self, key: str, first: _Body, rest: AsyncIterable[_Body], content_type: str) -> int:
         reply = await self._call("create_multipart_upload", Key=key, ContentType=content_type)
         upload = _Upload(self._send, key, reply["UploadId"])
         try:
-            await upload.add(ahead, rest)
+            await upload.add(first, rest)
             await self._call(
                 "complete_multipart_upload",
                 Key=key,
@@ -163,11 +177,13 @@ class S3Objects:
         except NeuralibError as error:
             log.warning("upload not aborted", key=key, reason=error.detail)
 
-    async def _send(self, operation: str, body: bytes, **params: Any) -> dict[str, Any]:
-        """One call that uploads. Its deadline moves with every block that the server takes."""
-        async with self._answering() as deadline:
-            moving = _MovingBody(body, _extending(deadline, self._timeout_s))
-            return await self._request(operation, Body=moving, ContentLength=len(body), **params)
+    async def _send(self, operation: str, body: _Body, **params: Any) -> dict[str, Any]:
+        """One call that uploads, and closes, a body. Its deadline moves with every block that the server takes."""
+        # Closed, not just let go: botocore's request objects hold each other until the next garbage collection.
+        with body:
+            async with self._answering() as deadline:
+                body.moved = _extending(deadline, self._timeout_s)
+                return await self._request(operation, Body=body, ContentLength=body.size(), **params)
 
     async def _call(self, operation: str, **params: Any) -> dict[str, Any]:
         async with self._answering():
@@ -245,15 +261,13 @@ class _Upload:
         self._etags: list[str | None] = []
         self._slots = asyncio.Semaphore(PARTS_AT_ONCE - 1)
 
-    async def add(self, ahead: _Blocks, rest: AsyncIterable[bytes]) -> None:
-        """Upload the blocks in `ahead`, emptying it, then the rest. The first failure stops the others."""
+    async def add(self, first: _Body, rest: AsyncIterable[_Body]) -> None:
+        """Upload the parts. The first failure, of a part or of their source, stops the others."""
         try:
             async with asyncio.TaskGroup() as group:
-                while ahead:
-                    await self._start(group, ahead.pop(0))
-                async for block in rest:
-                    await self._start(group, block)
-                    del block  # or it would stay in memory until the next one is gathered
+                await self._start(group, first)
+                async for body in rest:
+                    await self._start(group, body)
         except BaseExceptionGroup as failures:
             failure = failures.exceptions[0]
             raise failure from failure.__cause__
@@ -262,31 +276,19 @@ class _Upload:
         """What completes the upload: part numbers and ETags, in order."""
         return [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(self._etags, 1)]
 
-    async def _start(self, group: asyncio.TaskGroup, block: bytes) -> None:
+    async def _start(self, group: asyncio.TaskGroup, body: _Body) -> None:
         """Set one part on its way, then wait until there is room to gather the next."""
         if len(self._etags) == _PARTS_LIMIT:
             raise PayloadTooLarge(f"The object is larger than {_PARTS_LIMIT} parts of {PART} bytes.")
         self._etags.append(None)
-        self.size += len(block)
-        group.create_task(self._part(len(self._etags), block))
+        self.size += body.size()
+        group.create_task(self._part(len(self._etags), body))
         await self._slots.acquire()
 
-    async def _part(self, number: int, block: bytes) -> None:
-        reply = await self._send("upload_part", block, Key=self._key, UploadId=self.id, PartNumber=number)
+    async def _part(self, number: int, body: _Body) -> None:
+        reply = await self._send("upload_part", body, Key=self._key, UploadId=self.id, PartNumber=number)
         self._etags[number - 1] = reply["ETag"]
         self._slots.release()
-
-
-class _MovingBody(io.BytesIO):
-    """A request body that tells, from whichever thread, when the server has taken the block before."""
-
-    def __init__(self, body: bytes, moved: Callable[[], None]) -> None:
-        super().__init__(body)  # shares the memory of the bytes
-        self._moved = moved
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self._moved()
-        return super().read(size)
 
 
 def _extending(deadline: asyncio.Timeout, seconds: float) -> Callable[[], None]:

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
@@ -103,7 +104,7 @@ async def fetch_file(store: ObjectStore, key: str, path: Path) -> int:
     file = WholeFile(path.with_name(f".{path.name}.partial"), path)
     try:
         await in_thread(file.open)
-        async with aclosing(store.read(key)) as chunks, aclosing(gathered(chunks, BLOCK)) as blocks:
+        async with aclosing(store.read(key)) as chunks, aclosing(gathered(chunks, BLOCK, BytesIO)) as blocks:
             async for block in blocks:
                 await in_thread(file.write, block)
         await in_thread(file.publish)
