@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from unicodedata import category, normalize
@@ -116,7 +116,7 @@ async def delete(services: Services, owner: UUID, asset: UUID) -> None:
 
 def content(
     services: Services, asset: Asset, start: int = 0, stop: int | None = None
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The bytes [start, stop) of an asset."""
     return services.objects.read(asset.blob.key, start, stop)
 

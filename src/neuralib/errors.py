@@ -144,6 +144,10 @@ class RangeNotSatisfiable(BadRequest):
     code = "range-not-satisfiable"
     mend = "Ask for a range inside the content's length."
 
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the content has {size} bytes")
+        self.size = size
+
 
 class MethodNotAllowed(BadRequest):
     """The route does not know this method."""

@@ -61,6 +61,7 @@ async def update(
 ) -> Library:
     """Raises NotFound; PreconditionFailed when the library is not at `expected_version` any more."""
     async with services.db.transaction() as tx:
+        await rows.lock(tx, owner, library)  # or of two changes at once, one would undo the other
         before = await rows.get(tx, owner, library)
         await rows.update(tx, replace(before, **changes), expected_version)
         after = await rows.get(tx, owner, library)

@@ -1,0 +1,107 @@
+"""The HTTP edge: the only package that knows aiohttp.web.
+
+routes.py      every route in one table
+schemas.py     every body and every query
+calls.py       what comes in, replies.py what goes out, middleware.py what is around both
+problems.py    NeuralibError -> RFC 9457
+openapi.py     the table -> OpenAPI 3.1
+feed.py        what an event stream tells; events.py sends it
+"""
+
+import errno
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from aiohttp import web
+
+from neuralib.errors import ConfigurationError, PortInUse
+from neuralib.services import Services
+
+from .calls import Call, authenticate, read_json, read_query
+from .docs import OPENAPI
+from .middleware import REQUEST_ID, SETTINGS, add_headers, outermost
+from .openapi import describe
+from .routes import ROUTES, Handler, Route
+from .schemas import NoQuery
+from .streams import Streams
+
+__all__ = ["listening", "make_app"]
+
+KEEP_ALIVE_S = 75.0
+
+
+def make_app(services: Services, owner: UUID) -> web.Application:
+    """The application of a single-user installation: everything belongs to `owner`."""
+    settings = services.settings
+    streams = Streams(settings.limits)
+    app = web.Application(middlewares=[outermost], client_max_size=settings.limits.body_bytes)
+    app[SETTINGS] = settings
+    app[OPENAPI] = describe(ROUTES)
+    for route in ROUTES:
+        app.router.add_route(
+            route.method, route.path, _endpoint(route, services, owner, streams), name=route.name
+        )
+        if route.name == "get_content":
+            app.router.add_route("HEAD", route.path, _endpoint(route, services, owner, streams))
+
+    async def close_streams(_: web.Application) -> None:
+        streams.closing.set()
+        services.bus.wake_all()
+
+    app.on_response_prepare.append(add_headers)
+    app.on_shutdown.append(close_streams)
+    return app
+
+
+@asynccontextmanager
+async def listening(services: Services, owner: UUID, host: str, port: int) -> AsyncIterator[str]:
+    """Serve for as long as the block runs; gives the base URL. Port 0 takes a free one.
+
+    At the end streams and long polls are told to end, and other requests have `server.shutdown_s` seconds. Raises
+    PortInUse, ConfigurationError.
+    """
+    runner = web.AppRunner(
+        make_app(services, owner),
+        access_log=None,  # the middleware writes it
+        auto_decompress=False,  # a few compressed kilobytes may unfold to gigabytes
+        keepalive_timeout=KEEP_ALIVE_S,
+        shutdown_timeout=services.settings.server.shutdown_s,
+    )
+    await runner.setup()
+    try:
+        await _listen(runner, host, port)
+        bound = runner.addresses[0][1]
+        yield f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(f"{host}:{port} is taken") from error
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+
+
+def _endpoint(route: Route, services: Services, owner: UUID, streams: Streams) -> Handler:
+    """The route's handler behind everything that is checked first."""
+    limits = services.settings.limits
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if not route.public:
+            authenticate(request, services.settings.auth)
+        call = Call(request, services, owner, streams, request[REQUEST_ID])
+        given = {}
+        query = read_query(request, route.query)
+        if route.query is not NoQuery:
+            given["query"] = query
+        if route.body is not None:
+            given["body"] = await read_json(
+                request, route.body, route.media_types, limits.body_bytes, limits.idle_body_s
+            )
+        return await route.handler(call, **given)
+
+    return handle

@@ -1,0 +1,169 @@
+"""What one event stream has to tell, as Server-Sent Events. Knows no HTTP.
+
+Durable events come from PostgreSQL, in order and without gaps, each with its number as `id`. Progress comes from the
+bus, without an id: the newest per job, at most four times a second, never backwards, never after the job's end.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from neuralib.db import events as event_rows
+from neuralib.db import jobs as job_rows
+from neuralib.entities import Event, Job, JobState
+from neuralib.events import Listener
+from neuralib.pipeline import TERMINAL, stamp
+from neuralib.services import Services
+
+RETRY_MS = 3000
+NET_S = 2.0
+"""How often a stream looks into PostgreSQL when nothing woke it."""
+PROGRESS_EVERY_S = 0.25
+BATCH = 200
+ENDINGS = frozenset(f"job.{state.value}" for state in TERMINAL)
+
+
+def frame(type_: str, data: Mapping[str, Any], seq: int | None = None) -> bytes:
+    """One event on the wire. JSON holds no line breaks, so `data` is one line."""
+    id_ = f"id: {seq}\n" if seq is not None else ""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return f"{id_}event: {type_}\ndata: {text}\n\n".encode(errors="replace")
+
+
+@dataclass(slots=True)
+class Throttle:
+    """Thins out progress: see the module's first lines. `clock` is any clock of seconds."""
+
+    _waiting: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _told: dict[str, tuple[float, tuple[int, float]]] = field(default_factory=dict)
+    _ended: deque[str] = field(default_factory=lambda: deque(maxlen=1000))
+
+    def offer(self, data: Mapping[str, Any]) -> None:
+        """Take note of progress, unless it is older than what was told."""
+        job = str(data["job_id"])
+        _, last = self._told.get(job, (0.0, (0, 0.0)))
+        if job not in self._ended and _place(data) >= max(last, _place(self._waiting.get(job, {}))):
+            self._waiting[job] = data
+
+    def end(self, job: str) -> None:
+        """The job is over: its last word was the event that says so."""
+        self._waiting.pop(job, None)
+        self._told.pop(job, None)
+        self._ended.append(job)
+
+    def take(self, now: float) -> list[Mapping[str, Any]]:
+        """What may be told now."""
+        due = [job for job in self._waiting if self._due_at(job) <= now]
+        for job in due:
+            self._told[job] = (now, _place(self._waiting[job]))
+        return [self._waiting.pop(job) for job in due]
+
+    def next_at(self) -> float | None:
+        """When there will be something to take."""
+        return min((self._due_at(job) for job in self._waiting), default=None)
+
+    def _due_at(self, job: str) -> float:
+        return self._told[job][0] + PROGRESS_EVERY_S if job in self._told else 0.0
+
+
+def _place(progress: Mapping[str, Any]) -> tuple[int, float]:
+    return int(progress.get("attempt", 0)), float(progress.get("fraction", 0.0))
+
+
+class Feed:
+    """The events of an owner, or of one job, from `cursor` on."""
+
+    def __init__(self, services: Services, owner: UUID, job: Job | None, listener: Listener) -> None:
+        self.over = False
+        """Whether the job's last event has been told."""
+        self._services = services
+        self._owner = owner
+        self._job = job
+        self._listener = listener
+        self._throttle = Throttle()
+        self._cursor = 0
+        self._looked_at = 0.0
+
+    async def begin(self, last_seen: int | None) -> bytes:
+        """Find the place to go on from, and what must be said first. Without `last_seen` the stream of an owner
+        starts now, that of a job at its beginning.
+        """
+        async with self._services.db.transaction() as tx:
+            head, oldest = await event_rows.bounds(tx, self._owner)
+            running = await job_rows.page(
+                tx, self._owner, states=[JobState.RUNNING.value], ids=self._ids(), limit=200
+            )
+        for job in running:
+            if job.progress:
+                self._throttle.offer(_last_progress(job))
+        if last_seen is None:
+            self._cursor = 0 if self._job else head
+        elif oldest - 1 <= last_seen <= head:
+            self._cursor = last_seen
+        else:
+            self._cursor = head
+            return frame("stream.reset", {"type": "stream.reset", "head_seq": head})
+        return b""
+
+    async def ended_before(self) -> bool:
+        """Whether this is the stream of a job that ended and of which there is nothing left to tell."""
+        if self._job is None or self._job.state not in TERMINAL:
+            return False
+        return not await self._events(limit=1)
+
+    async def next(self) -> bytes:
+        """What there is to tell now: durable events first. Empty when there is nothing."""
+        now = asyncio.get_running_loop().time()
+        told = b""
+        if self._listener.news or now - self._looked_at >= NET_S:
+            self._listener.news, self._looked_at = False, now
+            told = await self._durable()
+        for data in self._listener.take_progress():
+            if self._job is None or data["job_id"] == str(self._job.id):
+                self._throttle.offer(data)
+        return told + b"".join(frame("job.progress", data) for data in self._throttle.take(now))
+
+    def idle_for(self) -> float:
+        """Seconds until `next` may have something although nothing woke us."""
+        now = asyncio.get_running_loop().time()
+        at = min(self._looked_at + NET_S, self._throttle.next_at() or float("inf"))
+        return 0.0 if self._listener.news else max(0.0, at - now)
+
+    async def _durable(self) -> bytes:
+        events = await self._events(limit=BATCH)
+        if len(events) == BATCH:
+            self._listener.news = True  # there is more: come back before sleeping
+        for event in events:
+            assert event.seq is not None
+            self._cursor = event.seq
+            if event.type in ENDINGS:
+                self._throttle.end(str(event.job_id))
+                self.over = self._job is not None
+        return b"".join(_durable_frame(event) for event in events)
+
+    async def _events(self, limit: int) -> list[Event]:
+        async with self._services.db.transaction() as tx:
+            job = self._job.id if self._job else None
+            return await event_rows.after(tx, self._owner, self._cursor, job=job, limit=limit)
+
+    def _ids(self) -> list[UUID] | None:
+        return [self._job.id] if self._job else None
+
+
+def _durable_frame(event: Event) -> bytes:
+    return frame(event.type, {"seq": event.seq, "at": stamp(event.at), **event.data}, event.seq)
+
+
+def _last_progress(job: Job) -> dict[str, Any]:
+    asset = str(job.asset_id) if job.asset_id else None
+    return {
+        "type": "job.progress",
+        "job_id": str(job.id),
+        "asset_id": asset,
+        "attempt": job.attempt,
+        **job.progress,
+    }

@@ -1,0 +1,91 @@
+"""Handlers of /jobs."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from neuralib import jobs
+from neuralib.jobs import JobRequest, JobView
+from neuralib.pipeline import PRIORITIES, TERMINAL, snapshot
+
+from .calls import Call, decode_cursor
+from .replies import page, reply
+from .schemas import JobQuery, JobsQuery, NewJob
+
+LOOK_AGAIN_S = 2.0
+"""How often a waiting request looks at the job when nothing woke it."""
+
+
+async def create_job(call: Call, body: NewJob) -> web.Response:
+    """202, or 200 when `Prefer: wait=N` saw the job end."""
+    request = JobRequest(
+        asset_id=body.inputs[0].asset_id,
+        operation=body.operation,
+        model=body.model,
+        params=body.params,
+        format=body.outputs.format,
+        library_id=body.outputs.library_id,
+        priority=PRIORITIES[body.priority],
+        timeout_s=body.timeout_s,
+        max_attempts=body.max_attempts,
+        metadata=body.metadata,
+    )
+    view = await jobs.submit(call.services, call.owner, request)
+    headers = {"Location": f"/api/v1/jobs/{view.job.id}"}
+    wait_s = call.wanted_wait()
+    if wait_s is not None:
+        headers["Preference-Applied"] = f"wait={wait_s:g}"
+        view = await _wait(call, view, wait_s, _has_ended)
+    return reply(_body(view), 200 if _has_ended(view) else 202, headers)
+
+
+async def list_jobs(call: Call, query: JobsQuery) -> web.Response:
+    found = await jobs.page(
+        call.services,
+        call.owner,
+        states=query.state,
+        operation=query.operation,
+        asset=query.asset_id,
+        ids=query.ids,
+        before=decode_cursor(query.cursor),
+        limit=query.limit + 1,
+    )
+    shown = found[: query.limit]
+    return page(call, [_body(each) for each in shown], shown[-1].job.id if len(found) > len(shown) else None)
+
+
+async def get_job(call: Call, query: JobQuery) -> web.Response:
+    view = await jobs.get(call.services, call.owner, call.id("job"))
+    before = snapshot(view.job)["state"]
+    view = await _wait(
+        call, view, query.wait_s, lambda now: _has_ended(now) or snapshot(now.job)["state"] != before
+    )
+    return reply(_body(view), headers={"Cache-Control": "no-store"})
+
+
+async def cancel_job(call: Call) -> web.Response:
+    """200 when the job is cancelled, 202 while it is still being stopped."""
+    view = await jobs.cancel(call.services, call.owner, call.id("job"))
+    return reply(_body(view), 200 if _has_ended(view) else 202)
+
+
+async def _wait(call: Call, view: JobView, seconds: float, enough: Callable[[JobView], bool]) -> JobView:
+    """The job once it is `enough`, or after `seconds`, or when this process stops."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + seconds
+    with call.services.bus.listen(call.owner) as listener:
+        while not enough(view) and not call.streams.closing.is_set() and (left := deadline - clock()) > 0:
+            if not await listener.wait(min(left, LOOK_AGAIN_S)) or listener.news:
+                listener.news = False
+                view = await jobs.get(call.services, call.owner, view.job.id)
+    return view
+
+
+def _has_ended(view: JobView) -> bool:
+    return view.job.state in TERMINAL
+
+
+def _body(view: JobView) -> dict[str, Any]:
+    return snapshot(view.job, view.outputs, view.position)

@@ -1,0 +1,77 @@
+"""What goes out: JSON bodies, pages, ETags, streams of bytes that a stuck client cannot hold up for ever."""
+
+import asyncio
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import structlog
+from aiohttp import web
+
+from .calls import Call, encode_cursor
+
+log = structlog.get_logger(__name__)
+
+WRITE_TIMEOUT_S = 30.0
+"""How long a client may take no byte before it is cut off."""
+
+
+def reply(
+    body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """A JSON body."""
+    return web.Response(
+        status=status,
+        body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace"),
+        content_type="application/json",
+        charset="utf-8",
+        headers=headers,
+    )
+
+
+def versioned(
+    call: Call,
+    version: int,
+    body: Mapping[str, Any],
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """A JSON body with its ETag, or 304 when the client has it already."""
+    digest = hashlib.blake2b(json.dumps(body, sort_keys=True).encode(), digest_size=6).hexdigest()
+    tag = f'"{version}-{digest}"'
+    sent = {"ETag": tag, "Cache-Control": "private, no-cache", **(headers or {})}
+    if call.request.method in {"GET", "HEAD"} and has_tag(call.request.headers.get("If-None-Match"), tag):
+        return web.Response(status=304, headers=sent)
+    return reply(body, status, sent)
+
+
+def has_tag(header: str | None, tag: str) -> bool:
+    """Whether an `If-None-Match` names the tag; weak tags count (RFC 9110, 13.1.2)."""
+    if header is None:
+        return False
+    return header.strip() == "*" or tag in re.findall(r'"[^"]*"', header)
+
+
+def page(call: Call, items: Sequence[Mapping[str, Any]], more_after: UUID | None) -> web.Response:
+    """One page; `more_after` is the last id on it when there is another."""
+    cursor = encode_cursor(more_after) if more_after else None
+    headers = {}
+    if cursor is not None:
+        following = call.request.rel_url.update_query(cursor=cursor)
+        headers["Link"] = f'<{following.raw_path_qs}>; rel="next"'
+    return reply({"items": list(items), "next_cursor": cursor}, headers=headers)
+
+
+async def write(response: web.StreamResponse, chunk: bytes) -> None:
+    """Raises TimeoutError when the client takes nothing, ConnectionError when it left."""
+    async with asyncio.timeout(WRITE_TIMEOUT_S):
+        await response.write(chunk)
+
+
+def cut(request: web.Request) -> None:
+    """End the connection at once: the only way to say that a reply which has begun will not be whole."""
+    if request.transport is not None:
+        request.transport.abort()
