@@ -14,7 +14,7 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -138,9 +138,12 @@ class Spool:
         self.seconds = request.seconds
         self.frames = 0
         self.used_bits = 0
-        self.low = np.full(self.channels, np.inf, np.float32)
-        self.high = np.full(self.channels, -np.inf, np.float32)
-        self._block: NDArray[Any] = np.empty((BLOCK_FRAMES, self.channels), self.dtype)
+        self.silent = True
+        self._low = np.full(self.channels, np.inf, np.float32)
+        self._high = np.full(self.channels, -np.inf, np.float32)
+        # planar: one lane a channel; interleaved: a single lane of whole frames
+        shape = (self.channels, BLOCK_FRAMES) if self.planar else (1, BLOCK_FRAMES, self.channels)
+        self._lanes: NDArray[Any] = np.empty(shape, self.dtype)
         self._filled = 0
         self._file = None if request.spool is None else io.FileIO(request.spool, "wb", closefd=False)
         self._parent = os.getppid()
@@ -152,7 +155,7 @@ class Spool:
             raise RefusedError(
                 "decode-failed", "The sample rate or the channels change in the middle of the file."
             )
-        self._append(self._samples(frame), frame.samples)
+        self._append(self._lanes_of(frame), frame.samples)
 
     def silence(self, frames: int) -> None:
         """Append zeros in the place of audio that cannot be decoded, so that what follows stays in time."""
@@ -160,7 +163,7 @@ class Spool:
         zero = 128 if self.dtype == np.uint8 else 0
         for start in range(0, frames, BLOCK_FRAMES):
             count = min(BLOCK_FRAMES, frames - start)
-            self._append(np.full((count, self.channels), zero, self.dtype), count)
+            self._append(np.full_like(self._lanes[:, :count], zero), count)
 
     def trim(self, frames: int) -> None:
         """Drop the last `frames` frames."""
@@ -172,14 +175,12 @@ class Spool:
         if self._file is not None:
             self._file.truncate(self.frames * self.channels * 4)
 
-    def _samples(self, frame: Any) -> NDArray[Any]:
-        """The frame as `(frames, channels)` in the decoder's own number format."""
-        count = frame.samples
-        if not self.planar:
-            flat = np.frombuffer(frame.planes[0], self.dtype, count * self.channels)
-            return flat.reshape(count, self.channels)
-        planes = [np.frombuffer(plane, self.dtype, count) for plane in frame.planes]
-        return planes[0][:, None] if self.channels == 1 else np.stack(planes, axis=1)
+    def _lanes_of(self, frame: Any) -> Sequence[NDArray[Any]]:
+        """The frame's samples in the decoder's own number format, not copied."""
+        if self.planar:
+            return [np.frombuffer(plane, self.dtype, frame.samples) for plane in frame.planes]
+        flat = np.frombuffer(frame.planes[0], self.dtype, frame.samples * self.channels)
+        return [flat.reshape(-1, self.channels)]
 
     def _room_for(self, frames: int) -> None:
         if self.frames + frames > self.cap:
@@ -189,7 +190,7 @@ class Spool:
                 f"The recording is longer than {limit:.0f} s, the most that is taken at {self.rate} Hz with {self.channels} channels.",
             )
 
-    def _append(self, samples: NDArray[Any], count: int) -> None:
+    def _append(self, lanes: Iterable[NDArray[Any]], count: int) -> None:
         self._room_for(count)
         self.frames += count
         done = 0
@@ -197,7 +198,8 @@ class Spool:
             if self._filled == BLOCK_FRAMES:
                 self._flush()
             part = min(BLOCK_FRAMES - self._filled, count - done)
-            self._block[self._filled : self._filled + part] = samples[done : done + part]
+            for own, new in zip(self._lanes, lanes, strict=True):
+                own[self._filled : self._filled + part] = new[done : done + part]
             self._filled += part
             done += part
 
@@ -206,22 +208,28 @@ class Spool:
             return
         if os.getppid() != self._parent:  # nobody waits for the answer any more
             os._exit(1)
-        block = self._float(self._block[: self._filled])
+        lanes = self._lanes[:, : self._filled]
+        block = self._float(lanes.T if self.planar else lanes[0])
         self._filled = 0
-        self.low = np.minimum(self.low, block.min(axis=0))
-        self.high = np.maximum(self.high, block.max(axis=0))
-        if not (np.isfinite(self.low).all() and np.isfinite(self.high).all()):
-            raise RefusedError("non-finite-audio", "The recording holds NaN or infinite samples.")
+        self._measure(block)
         if self._file is not None:
             rest = np.ascontiguousarray(block, "<f4").data.cast("B")
             while rest:
                 rest = rest[self._file.write(rest) :]
 
+    def _measure(self, block: NDArray[np.float32]) -> None:
+        if not (np.isfinite(block.min()) and np.isfinite(block.max())):
+            raise RefusedError("non-finite-audio", "The recording holds NaN or infinite samples.")
+        if self.silent:
+            self._low = np.minimum(self._low, block.min(axis=0))
+            self._high = np.maximum(self._high, block.max(axis=0))
+            self.silent = float((self._high - self._low).max()) <= 2 * SILENT
+
     def _float(self, block: NDArray[Any]) -> NDArray[np.float32]:
         """Full scale ±1. Exact for integers of up to 24 bits and for float32; the rest rounds to nearest."""
         if block.dtype.kind == "f":
             with np.errstate(over="ignore"):  # a double beyond float32 becomes inf, and is refused as such
-                return block.astype(np.float32)
+                return block.astype(np.float32, copy=False)
         if block.dtype == np.uint8:
             return (block.astype(np.float32) - np.float32(128)) / np.float32(128)
         self.used_bits |= int(np.bitwise_or.reduce(block, axis=None))
@@ -236,37 +244,43 @@ class Decoding:
         self.media = media
         self.warnings: set[str] = {"header-lied"} if request.lied else set()
         self.spool: Spool | None = None
-        self._lost = 0.0  # seconds of the packets that did not decode, since the last one that did
+        self._broken = 0  # packets that did not decode since the last one that did,
+        self._lost = 0.0  # and their seconds
         self._began = 0.0  # time stamp of the first frame
         self._ends = 0.0  # where the last packet says it ends, in seconds
 
     def run(self) -> Report:
         """Decode everything, then judge what came out."""
         try:
-            container = av.open(self.media, options=OPTIONS, buffer_size=READ_BYTES)
+            container = av.open(
+                self.media, options=OPTIONS, buffer_size=READ_BYTES, metadata_errors="replace"
+            )
         except av.error.FFmpegError as error:
             raise RefusedError(
                 "decode-failed", f"The file starts like {self.request.sniffed} but cannot be read."
             ) from error
         if not container.streams.audio:
             raise RefusedError("unsupported-audio", "There is no audio stream in the file.")
-        stream = container.streams.audio[0]
+        stream: Any = container.streams.audio[0]
         stream.codec_context.thread_count = 1
         codec = stream.codec_context.name
         if codec not in CODECS:
             raise RefusedError("unsupported-audio", f"Audio in the codec {codec} is not supported.")
-        kind = container.format.name.split(",")[0]
+        kind, tick = container.format.name.split(",")[0], float(stream.time_base)
         for frame in self._frames(container, stream):
-            if self.spool is None:
+            stamp = (frame.pts or 0) * tick
+            if self.spool is None:  # what failed before it is no loss: an mp3 may begin in mid-air
                 self.spool = Spool(self.request, frame)
-                self._began = frame.time or 0.0
-            self._bridge(self.spool, frame, GAP_S.get(kind, LOOSE_GAP_S))
+                self._began = stamp
+            else:
+                self._bridge(self.spool, stamp, GAP_S.get(kind, LOOSE_GAP_S))
             self.spool.write(frame)
+            self._broken, self._lost = 0, 0.0
         return self._report(container, stream, codec, kind)
 
     def _frames(self, container: Any, stream: Any) -> Iterator[av.AudioFrame]:
         """Every frame that decodes. A packet that does not is counted as lost time and passed over."""
-        packets = container.demux(stream)
+        packets, tick = container.demux(stream), float(stream.time_base)
         while True:
             try:
                 packet = next(packets)
@@ -275,9 +289,9 @@ class Decoding:
             except av.error.FFmpegError:
                 self.warnings.add("truncated")
                 return
-            duration = float((packet.duration or 0) * (packet.time_base or 0))
+            duration = (packet.duration or 0) * tick
             if packet.pts is not None:
-                self._ends = max(self._ends, float(packet.pts * packet.time_base) + duration)
+                self._ends = max(self._ends, packet.pts * tick + duration)
             try:
                 yield from packet.decode()
             except av.error.EOFError:
@@ -285,23 +299,24 @@ class Decoding:
             except av.error.MemoryError:
                 raise
             except av.error.FFmpegError:
+                self._broken += 1
                 self._lost += duration
-                self.warnings.add("gaps")
 
-    def _bridge(self, spool: Spool, frame: av.AudioFrame, tolerated: float) -> None:
-        """Put silence where audio was lost before this frame, so that what follows stays in time."""
+    def _bridge(self, spool: Spool, stamp: float, tolerated: float) -> None:
+        """Put silence where audio was lost before this time stamp, so that what follows stays in time."""
         if self._lost:
             spool.silence(round(self._lost * spool.rate))
-            self._lost = 0.0
-        gap = (frame.time or 0.0) - self._began - spool.frames / spool.rate
-        if tolerated < gap < LONGEST_GAP_S:
+        gap = stamp - self._began - spool.frames / spool.rate
+        jumped = tolerated < gap < LONGEST_GAP_S
+        if jumped:
             spool.silence(round(gap * spool.rate))
+        if jumped or self._broken:
             self.warnings.add("gaps")
 
     def _report(self, container: Any, stream: Any, codec: str, kind: str) -> Report:
         spool = self.spool
         if spool is None:
-            if self.warnings:
+            if self._broken or self.request.cut:
                 raise RefusedError("decode-failed", "Nothing in the file could be decoded.")
             raise RefusedError("audio-too-short", "The file holds no samples.")
         has_video = self._has_video(container)
@@ -310,7 +325,7 @@ class Decoding:
             self._trim_padding(spool, promised or self._ends)
         if promised is not None:
             self._compare(spool, promised)
-        if self._lost or self.request.cut:
+        if self._broken or self.request.cut:
             self.warnings.add("truncated")
         spool.close()
         if not spool.frames:
@@ -320,7 +335,7 @@ class Decoding:
                 "decode-failed",
                 f"The file is cut off or damaged: only {spool.frames / spool.rate:.2f} s can be decoded.",
             )
-        if float((spool.high - spool.low).max()) <= 2 * SILENT:
+        if spool.silent:
             self.warnings.add("silent")
         return Report(
             format=self._format(kind, codec, has_video=has_video),

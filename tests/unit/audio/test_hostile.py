@@ -20,6 +20,7 @@ from neuralib.errors import (
     EmptyUpload,
     MissingFile,
     NonFiniteAudio,
+    StorageFull,
     UnsupportedAudio,
 )
 
@@ -212,6 +213,31 @@ def children() -> list[str]:
     return [
         pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
     ]
+
+
+async def test_tags_in_a_wrong_encoding_do_no_harm(media, outcome):
+    song = media.av("song.mp3", media.noise(1.1), container="mp3", codec="libmp3lame")
+    content = song.read_bytes()
+    title = b"TIT2" + (9).to_bytes(4, "big") + b"\0\0\x03\xff\xfe\xfa caf\xe9"  # says UTF-8, is not
+    tagged = b"ID3\x04\0\0\0\0\0" + bytes([len(title)]) + title + content[content.index(b"\xff\xfb") :]
+    decoded, info = await outcome(media.bytes("tagged.mp3", tagged))
+    assert (info.format, info.warnings) == ("mp3", ())
+    assert decoded.any()
+
+
+async def test_an_mp3_that_begins_in_mid_air_plays_from_its_first_whole_frame(media, outcome):
+    source = media.noise(3.0)
+    song = media.av("song.mp3", source, container="mp3", codec="libmp3lame").read_bytes()
+    _, info = await outcome(media.bytes("torn.mp3", song[len(song) // 2 + 5 :]))
+    assert info.warnings == ()
+    assert 1.2 < info.duration < 1.6
+
+
+async def test_no_room_for_the_samples_is_the_disk_and_not_the_file(media, full_disk):
+    path = media.sf("song.flac", media.noise(1.0), subtype="PCM_16")
+    with pytest.raises(StorageFull):
+        await decode(path, full_disk / "spool.f32")
+    assert list(full_disk.iterdir()) == []
 
 
 async def test_random_damage_never_crashes_the_decoder(media, outcomes):
