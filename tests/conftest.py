@@ -7,6 +7,8 @@ import pytest
 import servers
 from neuralib.embedded import Stores
 
+pytest.register_assert_rewrite("neuralib.testing")  # its suites tell what they saw
+
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3Server]:
