@@ -29,6 +29,8 @@ from .streams import Streams
 __all__ = ["listening", "make_app"]
 
 KEEP_ALIVE_S = 75.0
+LINGER_S = 1.0
+"""How long the rest of a refused body is read, so that its sender gets to see the answer."""
 
 
 def make_app(services: Services, owner: UUID) -> web.Application:
@@ -66,6 +68,7 @@ async def listening(services: Services, owner: UUID, host: str, port: int) -> As
         access_log=None,  # the middleware writes it
         auto_decompress=False,  # a few compressed kilobytes may unfold to gigabytes
         keepalive_timeout=KEEP_ALIVE_S,
+        lingering_time=LINGER_S,
         shutdown_timeout=services.settings.server.shutdown_s,
     )
     await runner.setup()
