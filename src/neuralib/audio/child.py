@@ -23,6 +23,7 @@ import numpy as np
 
 # PyAV imports these when it opens a container: by then no file can be opened any more.
 from av.audio import stream as _audio_stream  # noqa: F401
+from av.stream import Disposition
 from av.subtitles import stream as _subtitle_stream  # noqa: F401
 from av.video import stream as _video_stream  # noqa: F401
 from numpy.typing import NDArray
@@ -377,9 +378,7 @@ class Decoding:
     @staticmethod
     def _has_video(container: Any) -> bool:
         """Moving pictures; the cover of an album is a still."""
-        return any(
-            not stream.disposition & stream.disposition.attached_pic for stream in container.streams.video
-        )
+        return any(not stream.disposition & Disposition.attached_pic for stream in container.streams.video)
 
     def _format(self, kind: str, codec: str, *, has_video: bool) -> str:
         if kind == "mov" and not has_video:

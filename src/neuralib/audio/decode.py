@@ -78,7 +78,7 @@ class DecodeLimits:
     channels: int = 8
     rates: tuple[int, int] = (1_000, 384_000)
     """Hz, both ends included"""
-    wall: float = 300.0
+    wall: float = 900.0
     """seconds that decoding may take"""
     memory: int = 1 << 30
     """bytes of address space of the child (on Linux)"""

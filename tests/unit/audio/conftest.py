@@ -33,10 +33,12 @@ def on_grid(samples: Samples, bits: int) -> Samples:
     return (np.clip(np.rint(samples * scale), -scale, scale - 1) / scale).astype(np.float32)
 
 
-def _add_pictures(file: Any) -> Any:
-    stream = file.add_stream("mpeg4", rate=10)
+def _add_pictures(file: Any, *, cover: bool = False) -> Any:
+    stream = file.add_stream("png" if cover else "mpeg4", rate=10)
     stream.width = stream.height = 32
-    stream.pix_fmt = "yuv420p"
+    stream.pix_fmt = "rgb24" if cover else "yuv420p"
+    if cover:
+        stream.disposition = av.stream.Disposition.attached_pic
     return stream
 
 
@@ -95,13 +97,14 @@ class Media:
         sample_format: str = "fltp",
         options: dict[str, str] | None = None,
         video: bool = False,
+        cover: bool = False,
     ) -> Path:
         """By FFmpeg: m4a, mp4, aac, webm, opus and mp3 as encoders in the wild write them."""
         path = self.folder / name
         layout = {1: "mono", 2: "stereo", 6: "5.1"}[len(samples)]
         with av.open(str(path), "w", format=container, options=options or {}) as file:
             audio: Any = file.add_stream(codec, rate=rate, layout=layout, format=sample_format)
-            pictures = _add_pictures(file) if video else None
+            pictures = _add_pictures(file, cover=cover) if video or cover else None
             frame = av.AudioFrame.from_ndarray(
                 _raw(samples, sample_format), format=sample_format, layout=layout
             )

@@ -121,7 +121,9 @@ async def test_the_cover_of_an_album_is_no_video(media, outcomes):
     frame = b"APIC" + len(cover).to_bytes(4, "big") + b"\0\0" + cover
     size = bytes(len(frame) >> shift & 0x7F for shift in (21, 14, 7, 0))
     covered = media.bytes("covered.mp3", b"ID3\x03\0\0" + size + frame + song)
-    got = await outcomes([covered, media.folder / "plain.mp3"])
+    m4a = media.av("covered.m4a", source, container="mp4", codec="aac", cover=True)
+    got = await outcomes([covered, media.folder / "plain.mp3", m4a])
+    assert got["covered.m4a"][1].format == "m4a"
     decoded, info = got["covered.mp3"]
     assert info.format == "mp3"
     assert info.frames == source.shape[1]
