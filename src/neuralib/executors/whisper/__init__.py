@@ -1,0 +1,224 @@
+"""Whisper: what was said or sung, and when. Our own walk over the recording on openai's weights and rules.
+
+Importing this module is light; torch and openai's package load with the weights.
+"""
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from neuralib.errors import ModelLoadFailed, PrecisionUnsupported, WeightsChecksumMismatch
+from neuralib.executors import (
+    AudioInfo,
+    Checkpoint,
+    Executor,
+    FileOutput,
+    Output,
+    Params,
+    Plan,
+    Precision,
+    Recording,
+    RunContext,
+    ValidationFailed,
+    Weights,
+)
+
+from . import lyrics
+from .checkpoints import CHECKPOINTS, PINS
+from .languages import LANGUAGES, Language
+from .transcript import Transcript
+
+if TYPE_CHECKING:
+    from .model import Model
+
+WINDOW_S = 30
+TICK_S = 0.25
+"""Progress is reported at most this often between windows."""
+
+
+class WhisperParams(Params):
+    """What a transcription may ask. Thresholds mean what they mean to openai's package; null switches one off."""
+
+    language: Annotated[
+        Language | None, Field(description="The language spoken, as a code (en, de, ja); null detects it.")
+    ] = None
+    task: Annotated[
+        Literal["transcribe", "translate"], Field(description="translate writes English whatever is spoken.")
+    ] = "transcribe"
+    word_timestamps: Annotated[bool, Field(description="Give every word its time and probability.")] = True
+    initial_prompt: Annotated[
+        str | None,
+        Field(
+            max_length=2000, description="Text that sets style and spelling, as if it had been said before."
+        ),
+    ] = None
+    temperature: Annotated[
+        tuple[Annotated[float, Field(ge=0, le=1)], ...],
+        Field(min_length=1, max_length=10, description="Tried in this order until the thresholds are met."),
+    ] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    beam_size: Annotated[int | None, Field(ge=1, le=10, description="Beams at temperature 0.")] = None
+    best_of: Annotated[int | None, Field(ge=1, le=10, description="Draws at temperatures above 0.")] = None
+    no_speech_threshold: Annotated[float | None, Field(ge=0, le=1)] = 0.6
+    logprob_threshold: Annotated[float | None, Field(ge=-20, le=0)] = -1.0
+    compression_ratio_threshold: Annotated[float | None, Field(ge=0, le=100)] = 2.4
+    hallucination_silence_threshold: Annotated[
+        float | None, Field(ge=0, le=30, description="Drop improbable words between silences this long (s).")
+    ] = None
+    condition_on_previous_text: Annotated[
+        bool, Field(description="Prompt each window with the text before it. Music then tends to loop.")
+    ] = False
+    silence_dbfs: Annotated[
+        float | None,
+        Field(ge=-120, le=0, description="Pass over windows and lines no louder than this (dBFS)."),
+    ] = -55.0
+    max_repeats: Annotated[
+        int | None, Field(ge=1, le=1000, description="Keep the same line at most this often in a row.")
+    ] = 8
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="Of the draws at temperatures above 0.")] = 0
+
+
+class Whisper(Executor[WhisperParams]):
+    """Writes down the words of a recording."""
+
+    name = "whisper"
+    title = "Whisper"
+    operation = "transcribe"
+    code_license = "MIT"
+    params = WhisperParams
+    checkpoints = CHECKPOINTS
+    precisions = ("fp16", "fp32", "bf16")
+
+    def __init__(self) -> None:
+        self._model: Model | None = None
+        self._weights: Weights | None = None
+        self._precision: Precision = "fp32"
+
+    def load(self, weights: Weights | None, device: str, precision: Precision) -> None:
+        """Raises ModelLoadFailed, PrecisionUnsupported, WeightsChecksumMismatch."""
+        if weights is None:
+            raise ModelLoadFailed("Whisper needs weights")
+        if precision == "tf32" or (precision == "fp16" and device == "cpu"):
+            raise PrecisionUnsupported(f"Whisper does not run in {precision} on {device}")
+        _check(weights)
+        import torch
+
+        from .model import Model, alignment_heads, read_checkpoint
+
+        dims, tensors = read_checkpoint(weights.files[0])
+        dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+        self._model = Model(dims, tensors, alignment_heads(weights.name, dims), device, dtype)
+        self._weights, self._precision = weights, precision
+
+    @classmethod
+    def plan(cls, info: AudioInfo, params: WhisperParams, checkpoint: Checkpoint | None) -> Plan:
+        """Windows of 30 s. Raises ValidationFailed for another language than English on an English-only model."""
+        if checkpoint is not None and not checkpoint.details.get("multilingual", True):
+            _english_only(checkpoint.name, params)
+        return Plan(windows=_windows(info.frames, info.sample_rate))
+
+    def run(self, recording: Recording, params: WhisperParams, context: RunContext) -> Output:
+        """Raises NonFiniteAudio, ValidationFailed."""
+        import torch
+
+        from .features import extract
+        from .windows import Options, Transcription
+
+        model, weights = self._loaded()
+        self._fits(model, weights, params)
+        progress = _Progress(recording, context)
+        with torch.inference_mode():
+            features = extract(recording, model.dims.n_mels, lambda: progress.at(0))
+            options = Options(**params.model_dump(exclude={"temperature"}), temperatures=params.temperature)
+            transcription = Transcription(model, features, options, progress.at)
+            transcript = transcription.run()
+        progress.end()
+        guards = asdict(transcription.guards)
+        model_facts = {"name": weights.id, "precision": self._precision, "version": self.version}
+        facts = {"task": params.task, "model": model_facts, "guards": guards}
+        return Output(files=_write(transcript, params, context, facts), facts=_facts(transcript, guards))
+
+    def unload(self) -> None:
+        self._model = None
+
+    def _loaded(self) -> "tuple[Model, Weights]":
+        if self._model is None or self._weights is None:
+            raise ModelLoadFailed("Whisper is not loaded")
+        return self._model, self._weights
+
+    @staticmethod
+    def _fits(model: "Model", weights: Weights, params: WhisperParams) -> None:
+        if not model.dims.is_multilingual:
+            _english_only(weights.name, params)
+        if params.language in LANGUAGES[model.dims.num_languages :]:
+            raise ValidationFailed(f"{weights.name} does not know the language {params.language}")
+
+
+def _check(weights: Weights) -> None:
+    """A file that openai pins is openai's, whoever put it into the cache."""
+    pin = PINS.get(weights.name)
+    if weights.source in {"hub", "cache"} and weights.files[0].suffix == ".pt" and weights.sha256 != pin:
+        raise WeightsChecksumMismatch(f"{weights.files[0].name} has sha256 {weights.sha256}, not {pin}")
+
+
+def _english_only(checkpoint: str, params: WhisperParams) -> None:
+    if params.language not in {None, "en"} or params.task == "translate":
+        wish = "translate" if params.task == "translate" else f"the language {params.language}"
+        raise ValidationFailed(f"{checkpoint} only writes English down: it cannot do {wish}")
+
+
+class _Progress:
+    """Turns the frame that a walk has reached into windows; never goes back, and asks now and then whether the
+    job still lives.
+    """
+
+    def __init__(self, recording: Recording, context: RunContext) -> None:
+        self._context = context
+        self._total = _windows(recording.frames, recording.sample_rate)
+        self._done, self._reported_at = -1, 0.0
+
+    def at(self, frame: int) -> None:
+        """Called with a frame of 10 ms."""
+        done = min(max(frame // (WINDOW_S * 100), self._done), self._total)
+        now = time.monotonic()
+        if done > self._done or now - self._reported_at >= TICK_S:
+            self._done, self._reported_at = done, now
+            self._context.progress(done, self._total)
+
+    def end(self) -> None:
+        self._context.progress(self._total, self._total)
+
+
+def _windows(frames: int, sample_rate: int) -> int:
+    return max(1, -(-frames // (WINDOW_S * sample_rate)))
+
+
+def _facts(transcript: Transcript, guards: dict[str, int]) -> dict[str, Any]:
+    return {
+        "language": transcript.language,
+        "language_probability": transcript.language_probability,
+        "segments": len(transcript.segments),
+        "words": sum(1 for _ in transcript.words),
+        "guards": guards,
+    }
+
+
+def _write(
+    transcript: Transcript, params: WhisperParams, context: RunContext, facts: dict[str, Any]
+) -> tuple[FileOutput, ...]:
+    texts = {
+        "lyrics.json": ("application/json", lyrics.as_json(transcript, facts)),
+        "lyrics.txt": ("text/plain; charset=utf-8", lyrics.as_txt(transcript)),
+        "lyrics.srt": ("application/x-subrip", lyrics.as_srt(transcript)),
+        "lyrics.vtt": ("text/vtt", lyrics.as_vtt(transcript)),
+        "lyrics.lrc": ("application/x-lrc", lyrics.as_lrc(transcript)),
+    }
+    if params.word_timestamps:
+        texts["lyrics.enhanced.lrc"] = ("application/x-lrc", lyrics.as_enhanced_lrc(transcript))
+    for name, (_, text) in texts.items():
+        (context.scratch / name).write_text(text, encoding="utf-8", newline="")
+    return tuple(
+        FileOutput("transcript", name, media_type, context.scratch / name)
+        for name, (media_type, _) in texts.items()
+    )

@@ -1,0 +1,222 @@
+"""From one encoded window to tokens: openai's decoding rules on our model.
+
+Same rules, same order, same stop as `whisper.decoding.DecodingTask` (beam search is that package's own class).
+Sampling draws from a generator of its own, so that a run can be repeated.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from whisper.decoding import BeamSearchDecoder
+from whisper.tokenizer import Tokenizer, get_tokenizer
+
+from .model import Audio, Cache, Dims, Model, Tick
+
+MAX_INITIAL_TIMESTAMP_S = 1.0
+TIMESTAMP_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What one pass over a window gave. `tokens` end before the end-of-text token."""
+
+    tokens: list[int]
+    text: str
+    avg_logprob: float
+    no_speech_prob: float
+    temperature: float
+    compression_ratio: float
+
+
+def detect_language(model: Model, audio: Audio) -> tuple[str, float]:
+    """The most probable language of a window of a multilingual model, and its probability among all languages."""
+    tokenizer = get_tokenizer(multilingual=True, num_languages=model.dims.num_languages)
+    _, logits = model.start(audio, [tokenizer.sot], 1, [0])
+    chances = logits[0, list(tokenizer.all_language_tokens)].softmax(dim=-1)
+    best = int(chances.argmax())
+    return tokenizer.all_language_codes[best], float(chances[best])
+
+
+def tokenizer_for(dims: Dims, language: str, task: str) -> Tokenizer:
+    return get_tokenizer(dims.is_multilingual, num_languages=dims.num_languages, language=language, task=task)
+
+
+class Decoder:
+    """Decodes windows of one recording: one language, one task, one stream of random numbers."""
+
+    def __init__(self, model: Model, tokenizer: Tokenizer, seed: int, tick: Tick) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._rules = Rules(tokenizer, model.dims.n_vocab, model.device)
+        self._random = torch.Generator(model.device).manual_seed(seed)
+        self._tick = tick
+
+    def decode(
+        self,
+        audio: Audio,
+        prompt: Sequence[int],
+        temperature: float,
+        *,
+        beam_size: int | None = None,
+        best_of: int | None = None,
+    ) -> Decoded:
+        """Decode a window after the text `prompt`. `beam_size` counts at temperature 0, `best_of` above it."""
+        tokenizer, dims = self._tokenizer, self._model.dims
+        beams = beam_size if temperature == 0 else None
+        rows = beams or (best_of if temperature > 0 else None) or 1
+        prefix = list(tokenizer.sot_sequence)
+        if prompt:
+            prefix = [tokenizer.sot_prev, *prompt[-(dims.n_text_ctx // 2 - 1) :], *prefix]
+        sot = prefix.index(tokenizer.sot)
+        cache, logits = self._model.start(audio, prefix, rows, [sot, len(prefix) - 1])
+        no_speech = float(logits[0].softmax(dim=-1)[tokenizer.no_speech])
+        search = _Beams(rows, tokenizer.eot, cache) if beams else self._sampler(rows, temperature)
+        self._search(search, cache, logits[1:].repeat(rows, 1), len(prefix))
+        tokens, logprob = max(search.candidates(), key=lambda found: found[1] / len(found[0]))
+        text = tokenizer.decode(tokens).strip()
+        return Decoded(
+            tokens=tokens,
+            text=text,
+            avg_logprob=logprob / (len(tokens) + 1),
+            no_speech_prob=no_speech,
+            temperature=temperature,
+            compression_ratio=compression_ratio(text),
+        )
+
+    def _sampler(self, rows: int, temperature: float) -> "_Sampler":
+        return _Sampler(rows, self._tokenizer.eot, temperature, self._random)
+
+    def _search(self, search: "_Search", cache: Cache, logits: Tensor, prefix: int) -> None:
+        """One token a round until every row has ended, half the text context is full, or all of it is."""
+        for count in range(1, self._model.dims.n_text_ctx // 2 + 1):
+            self._rules.apply(logits, search.texts)
+            chosen = search.advance(logits)
+            if chosen is None or prefix + count > self._model.dims.n_text_ctx:
+                return
+            self._tick()
+            logits = self._model.step(chosen, cache)
+
+
+def compression_ratio(text: str) -> float:
+    """How far zlib shrinks a text: loops shrink well."""
+    raw = text.encode()
+    return len(raw) / len(zlib.compress(raw))
+
+
+# ── the rules ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Rules:
+    """Which tokens may come next: no blanks first, no sound effects, timestamps in rising pairs."""
+
+    def __init__(self, tokenizer: Tokenizer, n_vocab: int, device: torch.device) -> None:
+        self._begin, self._eot = tokenizer.timestamp_begin, tokenizer.eot
+        never = [
+            *tokenizer.non_speech_tokens,
+            tokenizer.transcribe,
+            tokenizer.translate,
+            tokenizer.sot,
+            tokenizer.sot_prev,
+            tokenizer.sot_lm,
+            tokenizer.no_speech,
+            tokenizer.no_timestamps,
+        ]
+        self._never = torch.zeros(n_vocab, device=device)
+        self._never[never] = -torch.inf
+        # A window starts with a timestamp of its first second: that also rules out a blank or empty start.
+        latest = self._begin + round(MAX_INITIAL_TIMESTAMP_S / TIMESTAMP_S)
+        self._first = torch.full((n_vocab,), -torch.inf, device=device)
+        self._first[self._begin : latest + 1] = 0.0
+
+    def apply(self, logits: Tensor, texts: Sequence[Sequence[int]]) -> None:
+        """Set the logits `(rows, n_vocab)` of forbidden tokens to minus infinity, in place. `texts` are the tokens
+        that each row has chosen so far.
+        """
+        logits += self._never
+        if not texts[0]:
+            logits += self._first
+            return
+        for row, text in enumerate(texts):
+            self._pair(logits[row], text)
+        timestamps = logits[:, self._begin :].logsumexp(dim=-1)
+        words = logits[:, : self._begin].amax(dim=-1)
+        logits[:, : self._begin].masked_fill_((timestamps > words)[:, None], -torch.inf)
+
+    def _pair(self, logits: Tensor, text: Sequence[int]) -> None:
+        """Timestamps come as end and start of neighbours, or one before the end of text, and never go back."""
+        begin = self._begin
+        last = text[-1] >= begin
+        before = len(text) < 2 or text[-2] >= begin
+        if last and before:
+            logits[begin:] = -torch.inf
+        elif last:
+            logits[: self._eot] = -torch.inf
+        latest = next((token for token in reversed(text) if token >= begin), None)
+        if latest is not None:
+            logits[begin : latest if last and not before else latest + 1] = -torch.inf
+
+
+# ── the searches ──────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Search(Protocol):
+    texts: list[list[int]]
+
+    def advance(self, logits: Tensor) -> Tensor | None:
+        """Take the next token of every row and return them, or None when the search is over."""
+
+    def candidates(self) -> list[tuple[list[int], float]]:
+        """Tokens up to the end of text, and their summed log probability."""
+
+
+class _Sampler:
+    """The best token at temperature 0, else a random draw; each row for itself."""
+
+    def __init__(self, rows: int, eot: int, temperature: float, random: torch.Generator) -> None:
+        self.texts: list[list[int]] = [[] for _ in range(rows)]
+        self._eot, self._temperature, self._random = eot, temperature, random
+        self._total = torch.zeros(rows, device=random.device)
+
+    def advance(self, logits: Tensor) -> Tensor | None:
+        if self._temperature == 0:
+            chosen = logits.argmax(dim=-1)
+        else:
+            chances = (logits / self._temperature).softmax(dim=-1)
+            chosen = torch.multinomial(chances, 1, replacement=True, generator=self._random)[:, 0]
+        ended = torch.tensor([self._eot in text[-1:] for text in self.texts], device=logits.device)
+        logprobs = logits.log_softmax(dim=-1).gather(1, chosen[:, None])[:, 0]
+        self._total += logprobs.masked_fill(ended, 0.0)
+        chosen = chosen.masked_fill(ended, self._eot)
+        for text, token in zip(self.texts, chosen.tolist(), strict=True):
+            text.append(token)
+        return None if all(text[-1] == self._eot for text in self.texts) else chosen
+
+    def candidates(self) -> list[tuple[list[int], float]]:
+        cut = [text[: text.index(self._eot)] if self._eot in text else text for text in self.texts]
+        return list(zip(cut, self._total.tolist(), strict=True))
+
+
+class _Beams:
+    """Beam search, by openai's own class."""
+
+    def __init__(self, beams: int, eot: int, cache: Cache) -> None:
+        self.texts: list[list[int]] = [[] for _ in range(beams)]
+        self._eot = eot
+        self._beams = BeamSearchDecoder(beams, eot, cache)
+        device = cache.keys.device
+        self._tokens = torch.empty((beams, 0), dtype=torch.long, device=device)
+        self._total = torch.zeros(beams, device=device)
+
+    def advance(self, logits: Tensor) -> Tensor | None:
+        self._tokens, completed = self._beams.update(self._tokens, logits, self._total)
+        self.texts = self._tokens.tolist()
+        return None if completed else self._tokens[:, -1]
+
+    def candidates(self) -> list[tuple[list[int], float]]:
+        texts, totals = self._beams.finalize(self._tokens[None], self._total[None])
+        cut = [tokens.tolist() for tokens in texts[0]]
+        return [(t[: t.index(self._eot)], total) for t, total in zip(cut, totals[0], strict=True)]

@@ -1,0 +1,330 @@
+"""The walk over a recording, window by window: where to look next, what to keep, when to try again.
+
+The rules of seek, prompt, fallback and hallucination are those of `whisper.transcribe` and give its tokens; a window
+is encoded once for all of them. On top come guards for music, each of which can be switched off and counts how
+often it acted.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from whisper.tokenizer import Tokenizer
+
+from .decoding import TIMESTAMP_S, Decoded, Decoder, detect_language, tokenizer_for
+from .features import FRAMES_PER_SECOND, WINDOW, Features
+from .model import Audio, Model
+from .transcript import Segment, Transcript, Word
+from .words import APPENDED, PREPENDED, Aligner, add_words
+
+FRAMES_PER_TIMESTAMP = 2
+HOT = 0.5
+"""Text of a higher temperature is no prompt for the next window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to transcribe. The first group means what it means to `whisper.transcribe`; None switches a rule off."""
+
+    language: str | None = None
+    task: str = "transcribe"
+    word_timestamps: bool = True
+    initial_prompt: str | None = None
+    temperatures: Sequence[float] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    beam_size: int | None = None
+    best_of: int | None = None
+    compression_ratio_threshold: float | None = 2.4
+    logprob_threshold: float | None = -1.0
+    no_speech_threshold: float | None = 0.6
+    condition_on_previous_text: bool = True
+    hallucination_silence_threshold: float | None = None
+    seed: int = 0
+    silence_dbfs: float | None = None
+    """Windows and segments in which no 10 ms are louder than this are passed over."""
+    max_repeats: int | None = None
+    """The same line is kept at most this many times in a row."""
+
+
+@dataclass(slots=True)
+class Guards:
+    """How often each guard acted."""
+
+    silent_windows: int = 0
+    silent_segments: int = 0
+    repeated_segments: int = 0
+
+
+@dataclass(slots=True)
+class _Window:
+    """The window at `seek`: `size` frames of sound."""
+
+    seek: int
+    size: int
+    audio: Audio
+
+    @property
+    def start(self) -> float:
+        return self.seek / FRAMES_PER_SECOND
+
+    @property
+    def end(self) -> float:
+        """Where a whole window ends, in seconds, past the end of the recording too."""
+        return (self.seek + WINDOW) / FRAMES_PER_SECOND
+
+    @property
+    def duration(self) -> float:
+        return self.size / FRAMES_PER_SECOND
+
+
+@dataclass(slots=True)
+class Transcription:
+    """One run over one recording. `at` is called with the frame reached, at every window and every token."""
+
+    model: Model
+    features: Features
+    options: Options
+    at: Callable[[int], None]
+    guards: Guards = field(default_factory=Guards)
+    _seek: int = 0
+    _segments: list[Segment] = field(default_factory=list)
+    _tokens: list[int] = field(default_factory=list)
+    _prompt_from: int = 0
+    _last_speech: float = 0.0
+    _encoded: tuple[int, int, Audio] | None = None
+
+    def run(self) -> Transcript:
+        language, probability = self._language()
+        duration = self.features.frames / FRAMES_PER_SECOND
+        if language is None:
+            return Transcript([], None, None, duration)
+        tokenizer = tokenizer_for(self.model.dims, language, self.options.task)
+        decoder = Decoder(self.model, tokenizer, self.options.seed, self._tick)
+        if self.options.initial_prompt is not None:
+            self._tokens = tokenizer.encode(" " + self.options.initial_prompt.strip())
+        while self._seek < self.features.frames:
+            self._tick()
+            seek = self._seek
+            size = min(WINDOW, self.features.frames - seek)
+            if self._is_silent(seek, seek + size):
+                self.guards.silent_windows += 1
+                self._seek += size
+                continue
+            self._window(_Window(seek, size, self._encode(seek, size)), tokenizer, decoder)
+            self._seek = max(self._seek, seek + 1)  # a walk that ends, whatever the words' times say
+        self.at(self.features.frames)
+        return Transcript([s for s in self._segments if s.text], language, probability, duration)
+
+    def _tick(self) -> None:
+        self.at(self._seek)
+
+    def _encode(self, seek: int, size: int) -> Audio:
+        if self._encoded is None or self._encoded[:2] != (seek, size):
+            self._encoded = seek, size, self.model.encode(self.features.window(seek, size), self._tick)
+        return self._encoded[2]
+
+    def _is_silent(self, start: int, stop: int) -> bool:
+        limit = self.options.silence_dbfs
+        return limit is not None and self.features.is_silent(start, stop, limit)
+
+    def _language(self) -> tuple[str | None, float | None]:
+        """What is spoken in the first window that is not silent. As in openai's, that window goes on into the
+        silence behind a short recording.
+        """
+        if self.options.language is not None:
+            return self.options.language, None
+        starts = range(0, self.features.frames, WINDOW)
+        seek = next((s for s in starts if not self._is_silent(s, s + WINDOW)), None)
+        if seek is None:
+            self.guards.silent_windows = len(starts)
+            return None, None
+        if not self.model.dims.is_multilingual:
+            return "en", None
+        return detect_language(self.model, self._encode(seek, WINDOW))
+
+    # ── one window ────────────────────────────────────────────────────────────────────────────────────
+
+    def _window(self, window: _Window, tokenizer: Tokenizer, decoder: Decoder) -> None:
+        result = self._decode(window, decoder)
+        if self._nothing_said(result):
+            self._seek += window.size
+            return
+        segments, ends_quiet = self._cut(window, result, tokenizer)
+        if self.options.word_timestamps:
+            aligner = Aligner(self.model, tokenizer, window.audio, window.size)
+            add_words(aligner, segments, self._last_speech)
+            if not self._seek_by_words(window, segments, ends_quiet=ends_quiet):
+                return
+            self._last_speech = _end_of_words(segments, self._last_speech)
+        self._keep(segments)
+        if not self.options.condition_on_previous_text or result.temperature > HOT:
+            self._prompt_from = len(self._tokens)
+
+    def _decode(self, window: _Window, decoder: Decoder) -> Decoded:
+        """Rising temperatures until the text is neither repetitive nor improbable; silence needs no second try."""
+        o = self.options
+        for temperature in o.temperatures:
+            result = decoder.decode(
+                window.audio,
+                self._tokens[self._prompt_from :],
+                temperature,
+                beam_size=o.beam_size,
+                best_of=o.best_of,
+            )
+            repetitive = _above(result.compression_ratio, o.compression_ratio_threshold)
+            improbable = _below(result.avg_logprob, o.logprob_threshold)
+            silent = _above(result.no_speech_prob, o.no_speech_threshold) and improbable
+            if silent or not (repetitive or improbable):
+                break
+        return result
+
+    def _nothing_said(self, result: Decoded) -> bool:
+        o = self.options
+        if not _above(result.no_speech_prob, o.no_speech_threshold):
+            return False
+        return o.logprob_threshold is None or result.avg_logprob <= o.logprob_threshold
+
+    def _cut(self, window: _Window, result: Decoded, tokenizer: Tokenizer) -> tuple[list[Segment], bool]:
+        """Cut a window's tokens into segments between pairs of timestamps, and seek past what they cover. Also
+        says whether one timestamp ends the text: then nothing was said after it.
+        """
+        tokens, begin = result.tokens, tokenizer.timestamp_begin
+        stamps = [token >= begin for token in tokens]
+        ends_quiet = stamps[-2:] == [False, True]
+        cuts = [i for i in range(1, len(tokens)) if stamps[i - 1] and stamps[i]]
+
+        def time(token: int) -> float:
+            return window.start + float(token - begin) * TIMESTAMP_S
+
+        if not cuts:
+            last = next(
+                (token for token, stamp in zip(tokens[::-1], stamps[::-1], strict=True) if stamp), begin
+            )
+            end = time(last) if last != begin else window.start + window.duration
+            self._seek += window.size
+            return [_segment(window, (window.start, end), tokens, result, tokenizer)], ends_quiet
+        if ends_quiet:
+            cuts.append(len(tokens))
+            self._seek += window.size
+        else:
+            self._seek += (tokens[cuts[-1] - 1] - begin) * FRAMES_PER_TIMESTAMP
+        parts = [tokens[a:b] for a, b in zip([0, *cuts], cuts, strict=False)]
+        return [_segment(window, (time(p[0]), time(p[-1])), p, result, tokenizer) for p in parts], ends_quiet
+
+    def _seek_by_words(self, window: _Window, segments: list[Segment], *, ends_quiet: bool) -> bool:
+        """Go on where the last word ended. With a threshold for hallucinations: skip the silence before improbable
+        words and drop those that stand between silences. False when the window is to be read again, further on.
+        """
+        limit = self.options.hallucination_silence_threshold
+        ended = _end_of_words(segments, window.start)
+        if not ends_quiet and ended > window.start:
+            enough = limit is None or window.end - ended > limit
+            self._seek = round(ended * FRAMES_PER_SECOND) if enough else window.seek + window.size
+        if limit is None:
+            return True
+        first = _first_with_words(segments)
+        if first is not None and _is_anomalous(first) and first.start - window.start > limit:
+            self._seek = window.seek + round((first.start - window.start) * FRAMES_PER_SECOND)
+            return False
+        self._drop_islands(window, segments, limit)
+        return True
+
+    def _drop_islands(self, window: _Window, segments: list[Segment], limit: float) -> None:
+        """Cut the segments off at the first anomalous one with silence, or another anomaly, on both sides."""
+        before = self._last_speech
+        for number, segment in enumerate(segments):
+            if not segment.words:
+                continue
+            if _is_anomalous(segment):
+                after = _first_with_words(segments[number + 1 :])
+                resumes = after.words[0].start if after else window.start + window.duration
+                quiet_before = (
+                    segment.start - before > limit
+                    or segment.start < limit
+                    or segment.start - window.start < 2.0
+                )
+                quiet_after = (
+                    resumes - segment.end > limit
+                    or (after is not None and _is_anomalous(after))
+                    or window.end - segment.end < 2.0
+                )
+                if quiet_before and quiet_after:
+                    self._seek = round(max(window.start + 1, segment.start) * FRAMES_PER_SECOND)
+                    if self.features.frames / FRAMES_PER_SECOND - segment.end < limit:
+                        self._seek = self.features.frames
+                    del segments[number:]
+                    return
+            before = segment.end
+
+    def _keep(self, segments: Sequence[Segment]) -> None:
+        """Empty the segments that say nothing, or that a guard objects to; remember the rest."""
+        for segment in segments:
+            if segment.start == segment.end or not segment.text.strip():
+                segment.clear()
+            elif self._is_silent(*(round(t * FRAMES_PER_SECOND) for t in (segment.start, segment.end))):
+                self.guards.silent_segments += 1
+                segment.clear()
+            elif self._is_repeated(segment.text):
+                self.guards.repeated_segments += 1
+                segment.clear()
+            self._segments.append(segment)
+            self._tokens.extend(segment.tokens)
+
+    def _is_repeated(self, text: str) -> bool:
+        """Whether the same line, but for case and punctuation, was kept `max_repeats` times just before."""
+        limit = self.options.max_repeats
+        if limit is None:
+            return False
+        kept = [s.text for s in self._segments[-4 * limit :] if s.text][-limit:]
+        return len(kept) == limit and all(_bare(line) == _bare(text) for line in kept)
+
+
+def _segment(
+    window: _Window, span: tuple[float, float], tokens: list[int], result: Decoded, tokenizer: Tokenizer
+) -> Segment:
+    return Segment(
+        seek=window.seek,
+        start=span[0],
+        end=span[1],
+        text=tokenizer.decode([token for token in tokens if token < tokenizer.eot]),
+        tokens=tokens,
+        temperature=result.temperature,
+        avg_logprob=result.avg_logprob,
+        compression_ratio=result.compression_ratio,
+        no_speech_prob=result.no_speech_prob,
+    )
+
+
+def _bare(text: str) -> str:
+    return "".join(c for c in text.casefold() if c.isalnum() or c == " ").strip()
+
+
+def _above(value: float, threshold: float | None) -> bool:
+    return threshold is not None and value > threshold
+
+
+def _below(value: float, threshold: float | None) -> bool:
+    return threshold is not None and value < threshold
+
+
+def _end_of_words(segments: Sequence[Segment], otherwise: float) -> float:
+    """When the last word of the segments ended; without words when they do; without segments `otherwise`."""
+    for segment in reversed(segments):
+        if segment.words:
+            return segment.words[-1].end
+    return segments[-1].end if segments else otherwise
+
+
+def _first_with_words(segments: Sequence[Segment]) -> Segment | None:
+    return next((segment for segment in segments if segment.words), None)
+
+
+def _is_anomalous(segment: Segment) -> bool:
+    """Whether the first words of a segment are so improbable, short or long that nobody may have said them."""
+    words = [word for word in segment.words if word.text not in PREPENDED + APPENDED][:8]
+    score = sum(_strangeness(word) for word in words)
+    return score >= 3 or score + 0.01 >= len(words)
+
+
+def _strangeness(word: Word) -> float:
+    duration = word.end - word.start
+    improbable = 1.0 if word.probability < 0.15 else 0.0
+    return improbable + max(0.133 - duration, 0.0) * 15 + max(duration - 2.0, 0.0)
