@@ -79,12 +79,21 @@ class EventBus:
             if not self._listeners[owner]:
                 del self._listeners[owner]
 
+    @property
+    def owners(self) -> list[UUID]:
+        """Those for whom somebody listens in this process."""
+        return list(self._listeners)
+
+    def nudge(self, owner: UUID) -> None:
+        """Have the listeners of one owner look, in this process alone."""
+        for listener in self._listeners.get(owner, ()):
+            listener.news = True
+            listener.wake()
+
     def wake_all(self) -> None:
         """Have every listener look: on shutdown, and after Redis came back."""
-        for listeners in self._listeners.values():
-            for listener in listeners:
-                listener.news = True
-                listener.wake()
+        for owner in self.owners:
+            self.nudge(owner)
 
     async def run(self) -> None:
         """Receive until cancelled; while Redis is away, try again every second."""

@@ -8,9 +8,10 @@ openapi.py     the table -> OpenAPI 3.1
 feed.py        what an event stream tells; events.py sends it
 """
 
+import asyncio
 import errno
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
 from aiohttp import web
@@ -20,6 +21,7 @@ from neuralib.services import Services
 
 from .calls import Call, authenticate, read_json, read_query
 from .docs import OPENAPI
+from .feed import watch
 from .middleware import REQUEST_ID, SETTINGS, add_headers, outermost
 from .openapi import describe
 from .routes import ROUTES, Handler, Route
@@ -51,6 +53,14 @@ def make_app(services: Services, owner: UUID) -> web.Application:
         streams.closing.set()
         services.bus.wake_all()
 
+    async def net(_: web.Application) -> AsyncIterator[None]:
+        watching = asyncio.create_task(watch(services), name="events-net")
+        yield
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+    app.cleanup_ctx.append(net)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(close_streams)
     return app

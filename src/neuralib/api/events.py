@@ -8,7 +8,7 @@ from aiohttp import web
 
 from neuralib import jobs
 from neuralib.entities import Job
-from neuralib.errors import InvalidParameter, Unavailable
+from neuralib.errors import InvalidParameter
 
 from .calls import Call
 from .feed import RETRY_MS, Feed
@@ -63,7 +63,7 @@ async def _tell(
     clock = asyncio.get_running_loop().time
     wrote_at = clock()
     while not call.streams.closing.is_set() and not feed.over:
-        chunk = await _next(feed)
+        chunk = await feed.next()
         if not chunk and clock() - wrote_at >= heartbeat_s:
             chunk = b": hb\n\n"
         if chunk:
@@ -73,15 +73,6 @@ async def _tell(
             return
         else:
             await wait(max(0.0, min(feed.idle_for(), wrote_at + heartbeat_s - clock())))
-
-
-async def _next(feed: Feed) -> bytes:
-    """While the database is away the stream stays open: closing it would bring every client back at once."""
-    try:
-        return await feed.next()
-    except Unavailable as error:
-        log.warning("stream.blind", error=error.detail)
-        return b""
 
 
 def _last_seen(request: web.Request, query: EventsQuery) -> int | None:

@@ -6,22 +6,30 @@ bus, without an id: the newest per job, at most four times a second, never backw
 
 import asyncio
 import json
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import structlog
+
 from neuralib.db import events as event_rows
 from neuralib.db import jobs as job_rows
 from neuralib.entities import Event, Job, JobState
+from neuralib.errors import NeuralibError, Unavailable
 from neuralib.events import Listener
 from neuralib.pipeline import TERMINAL, stamp
 from neuralib.services import Services
 
+log = structlog.get_logger(__name__)
+
 RETRY_MS = 3000
 NET_S = 2.0
-"""How often a stream looks into PostgreSQL when nothing woke it."""
+"""How often this process looks for events that the bus did not tell of."""
+BLIND_S = 1.0
+"""How long a stream waits for a database that is away before it looks again."""
 PROGRESS_EVERY_S = 0.25
 BATCH = 200
 ENDINGS = frozenset(f"job.{state.value}" for state in TERMINAL)
@@ -74,6 +82,23 @@ def _place(progress: Mapping[str, Any]) -> tuple[int, float]:
     return int(progress.get("attempt", 0)), float(progress.get("fraction", 0.0))
 
 
+async def watch(services: Services) -> None:
+    """The net under a lost bell: one query for all owners who are listened for, every two seconds, until cancelled."""
+    seen: dict[UUID, int] = {}
+    while True:
+        await asyncio.sleep(NET_S)
+        if not (owners := services.bus.owners):
+            continue
+        try:
+            async with services.db.transaction() as tx:
+                heads = await event_rows.heads(tx, owners)
+        except NeuralibError:
+            continue
+        for owner, _ in heads.items() - seen.items():
+            services.bus.nudge(owner)
+        seen = heads
+
+
 class Feed:
     """The events of an owner, or of one job, from `cursor` on."""
 
@@ -86,7 +111,7 @@ class Feed:
         self._listener = listener
         self._throttle = Throttle()
         self._cursor = 0
-        self._looked_at = 0.0
+        self._look_at = 0.0
 
     async def begin(self, last_seen: int | None) -> bytes:
         """Find the place to go on from, and what must be said first. Without `last_seen` the stream of an owner
@@ -119,8 +144,7 @@ class Feed:
         """What there is to tell now: durable events first. Empty when there is nothing."""
         now = asyncio.get_running_loop().time()
         told = b""
-        if self._listener.news or now - self._looked_at >= NET_S:
-            self._listener.news, self._looked_at = False, now
+        if self._listener.news and now >= self._look_at:
             told = await self._durable()
         for data in self._listener.take_progress():
             if self._job is None or data["job_id"] == str(self._job.id):
@@ -128,13 +152,21 @@ class Feed:
         return told + b"".join(frame("job.progress", data) for data in self._throttle.take(now))
 
     def idle_for(self) -> float:
-        """Seconds until `next` may have something although nothing woke us."""
-        now = asyncio.get_running_loop().time()
-        at = min(self._looked_at + NET_S, self._throttle.next_at() or float("inf"))
-        return 0.0 if self._listener.news else max(0.0, at - now)
+        """Seconds until `next` may have something although nothing wakes us; infinite when only waking helps."""
+        at = [self._look_at] if self._listener.news else []
+        if (word := self._throttle.next_at()) is not None:
+            at.append(word)
+        return max(0.0, min(at, default=math.inf) - asyncio.get_running_loop().time())
 
     async def _durable(self) -> bytes:
-        events = await self._events(limit=BATCH)
+        self._listener.news = False
+        try:
+            events = await self._events(limit=BATCH)
+        except Unavailable as error:
+            # The stream stays open: closing it would bring every client back at once.
+            log.warning("stream.blind", error=error.detail)
+            self._listener.news, self._look_at = True, asyncio.get_running_loop().time() + BLIND_S
+            return b""
         if len(events) == BATCH:
             self._listener.news = True  # there is more: come back before sleeping
         for event in events:

@@ -14,9 +14,6 @@ from .calls import Call, decode_cursor
 from .replies import page, reply
 from .schemas import JobQuery, JobsQuery, NewJob
 
-LOOK_AGAIN_S = 2.0
-"""How often a waiting request looks at the job when nothing woke it."""
-
 
 async def create_job(call: Call, body: NewJob) -> web.Response:
     """202, or 200 when `Prefer: wait=N` saw the job end."""
@@ -77,9 +74,11 @@ async def _wait(call: Call, view: JobView, seconds: float, enough: Callable[[Job
     deadline = clock() + seconds
     with call.services.bus.listen(call.owner) as listener:
         while not enough(view) and not call.streams.closing.is_set() and (left := deadline - clock()) > 0:
-            if not await listener.wait(min(left, LOOK_AGAIN_S)) or listener.news:
+            if listener.news:
                 listener.news = False
                 view = await jobs.get(call.services, call.owner, view.job.id)
+            else:
+                await listener.wait(left)
     return view
 
 

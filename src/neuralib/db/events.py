@@ -31,6 +31,11 @@ async def bounds(tx: Connection, owner: UUID) -> tuple[int, int]:
     return (row["head"], row["oldest"]) if row else (0, 1)
 
 
+async def heads(tx: Connection, owners: Sequence[UUID]) -> dict[UUID, int]:
+    """The newest number given to each owner."""
+    return {row["id"]: row["event_seq"] for row in await tx.all("event_heads", owners)}
+
+
 async def prune(tx: Connection, older_than: timedelta) -> int:
     return await tx.run("prune_events", older_than)
 

@@ -251,6 +251,9 @@ limit $4
 select o.event_seq as head, coalesce((select min(seq) from events where owner_id = o.id), o.event_seq + 1) as oldest
 from owners o where o.id = $1
 
+-- name: event_heads
+select id, event_seq from owners where id = any($1::uuid[])
+
 -- name: prune_events
 delete from events where at < now() - $1::interval
 
