@@ -4,7 +4,6 @@ mend it, 1 when not.
 
 import argparse
 import asyncio
-import os
 import sys
 import tempfile
 from collections.abc import Coroutine, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, doctor, logs, terminal
-from .config import Settings, load_settings
+from .config import Settings, default_cache, default_data, load_settings
 from .errors import BadRequest, ConfigurationError, MissingFile, NeuralibError
 from .executors.registry import load_registry
 
@@ -242,18 +241,6 @@ def _settings(options: argparse.Namespace) -> Settings:
     }
     given = {table: {k: v for k, v in values.items() if v is not None} for table, values in said.items()}
     return load_settings(options.config, **{table: values for table, values in given.items() if values})
-
-
-def default_data() -> Path:
-    """Where `up` keeps its state: /var/lib for root, whose servers run as another account; else the user's own."""
-    if os.geteuid() == 0:
-        return Path("/var/lib/neuralib")
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "neuralib"
-
-
-def default_cache() -> Path:
-    """Where weights are kept between runs."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "neuralib" / "weights"
 
 
 def _run(coroutine: Coroutine[Any, Any, Any]) -> int:

@@ -171,6 +171,18 @@ class Settings(BaseSettings):
         return self
 
 
+def default_data() -> Path:
+    """Where `up` keeps its state: /var/lib for root, whose servers run as another account; else the user's own."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/neuralib")
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "neuralib"
+
+
+def default_cache() -> Path:
+    """Where weights are kept between runs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "neuralib" / "weights"
+
+
 def load_settings(config: Path | None = None, **overrides: dict[str, Any]) -> Settings:
     """Read `overrides` (by table), the environment, and the file that `config` or NEURALIB_CONFIG names; the first
     that speaks of a setting wins. Raises ConfigurationError in one line.

@@ -1,5 +1,6 @@
 """What the command line shows: greetings, bars, tables. Plain lines where standard output is no terminal."""
 
+import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +13,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from .config import Settings
+from .config import Settings, default_cache
+from .devices import find_device
 from .doctor import Finding
 from .executors.registry import Registry
 from .services import Services
 from .weights import AUTO, Resolver
+from .worker import make_resolver
 
 console = Console(highlight=False)
 
@@ -37,24 +40,14 @@ class Greeting:
 
     async def show_worker(self, url: str, services: Services) -> None:
         del url
-        import asyncio
-
-        from .devices import find_device
-        from .worker import make_resolver
-
         device = await asyncio.to_thread(find_device, services.settings.device.name)
         console.print(f"device  {device.name} ({device.title})")
-        resolver = make_resolver(services.settings, self._cache())
+        resolver = make_resolver(services.settings, self._data / "weights" if self._data else default_cache())
         for name in services.registry.names:
             executor = services.registry.get(name)
             if executor.checkpoints:
                 line = await asyncio.to_thread(_weights_line, services.settings, resolver, executor)
                 console.print(f"model   {line}")
-
-    def _cache(self) -> Path:
-        from .cli import default_cache
-
-        return self._data / "weights" if self._data else default_cache()
 
 
 def _weights_line(settings: Settings, resolver: Resolver, executor: Any) -> str:
@@ -163,7 +156,7 @@ def list_models(registry: Registry, resolver: Resolver, settings: Settings) -> i
                 "yes" if checkpoint.commercial_use else "no",
                 source,
             )
-    wide = Console(highlight=False, width=None if console.is_terminal else 200)
+    wide = Console(highlight=False, width=None if console.is_terminal else 1000)
     wide.print(table)
     return 0
 
