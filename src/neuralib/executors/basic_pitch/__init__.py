@@ -28,14 +28,11 @@ from neuralib.executors import (
 
 from .graph import Array
 from .midi import midi_file
-from .notes import BINS_PER_SEMITONE, NoteEvent, Rules, min_frames, note_events
+from .notes import BINS_PER_SEMITONE, CONTOURS, PITCHES, NoteEvent, Rules, min_frames, note_events
 from .windows import FRAMES_PER_WINDOW, batches, frame_count, resampled_length, window_count
 
 if TYPE_CHECKING:
     from .listening import Listener
-
-BINS = (88, 88, 264)
-"""Of the note, onset and contour posteriorgram."""
 
 
 class BasicPitchParams(Params):
@@ -150,11 +147,15 @@ class BasicPitch(Executor[BasicPitchParams]):
         self._listener = None
 
     def _listen(self, recording: Recording, context: RunContext) -> tuple[Array, Array, Array]:
-        """Note, onset and contour posteriorgram of the whole recording: `(frames, 88 or 264)`."""
+        """Note, onset and contour posteriorgram of the whole recording: `(frames, 88 or 264)`. The last is on disk:
+        it is the large one, 0.3 GB an hour, and only the frames of notes are read again.
+        """
         assert self._listener is not None, "load comes first"
         samples = resampled_length(recording.frames, recording.sample_rate)
         total = window_count(samples)
-        note, onset, contour = (np.empty((total * FRAMES_PER_WINDOW, bins), np.float32) for bins in BINS)
+        frames = total * FRAMES_PER_WINDOW
+        note, onset = np.empty((2, frames, PITCHES), np.float32)
+        contour = np.memmap(context.scratch / "contour.f32", np.float32, "w+", shape=(frames, CONTOURS))
         done = 0
         context.progress(done, total)
         for part in self._listener.posteriorgrams(batches(recording, self._listener.windows_per_batch)):
@@ -162,8 +163,8 @@ class BasicPitch(Executor[BasicPitchParams]):
             note[at], onset[at], contour[at] = part
             done += len(part[0]) // FRAMES_PER_WINDOW
             context.progress(done, total)
-        frames = frame_count(samples)
-        return note[:frames], onset[:frames], contour[:frames]
+        heard = slice(frame_count(samples))
+        return note[heard], onset[heard], contour[heard]
 
     def _facts(self, events: Sequence[NoteEvent]) -> dict[str, Any]:
         pitches = [event.pitch for event in events]

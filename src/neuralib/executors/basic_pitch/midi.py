@@ -6,7 +6,6 @@ directly: a message object for each of a long recording's pitch bends would take
 
 import struct
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import accumulate
 
 import numpy as np
@@ -34,31 +33,35 @@ def midi_file(notes: Sequence[NoteEvent], tempo: float, *, track_per_pitch: bool
     has one pitch wheel, so bends are kept where a note sounds alone, or everywhere with `track_per_pitch`.
     """
     tracks = [_tempo_track(tempo)]
-    for number, group in enumerate(_instruments(notes, track_per_pitch=track_per_pitch)):
-        messages = np.concatenate([_note_messages(group, tempo), *_bend_messages(group, tempo)])
+    for number, (group, bent) in enumerate(_instruments(notes, track_per_pitch=track_per_pitch)):
+        messages = np.concatenate([_note_messages(group, tempo), *_bend_messages(bent, tempo)])
         tracks.append(_track(messages, CHANNELS[number % len(CHANNELS)]))
     header = b"MThd" + struct.pack(">LHHH", 6, 1, len(tracks), RESOLUTION)
     return header + b"".join(b"MTrk" + struct.pack(">L", len(track)) + track for track in tracks)
 
 
-def without_overlapping_bends(notes: Sequence[NoteEvent]) -> list[NoteEvent]:
-    """The notes in order of time; those that sound together with another one lose their bends."""
-    ordered = sorted(notes, key=lambda n: (n.start, n.end, n.pitch, n.amplitude))
-    sounding_until = [-np.inf, *accumulate((n.end for n in ordered), max)]
-    next_start = [*(n.start for n in ordered[1:]), np.inf]
-    return [
-        note if until <= note.start and note.end <= following else replace(note, bends=None)
-        for note, until, following in zip(ordered, sounding_until, next_start, strict=False)
-    ]
-
-
-def _instruments(notes: Sequence[NoteEvent], *, track_per_pitch: bool) -> list[list[NoteEvent]]:
+def _instruments(
+    notes: Sequence[NoteEvent], *, track_per_pitch: bool
+) -> list[tuple[list[NoteEvent], list[NoteEvent]]]:
+    """For each track its notes, and those of them that bend."""
     if not track_per_pitch:
-        return [without_overlapping_bends(notes)] if notes else []
+        return [(list(notes), _sounding_alone(notes))] if notes else []
     by_pitch: dict[int, list[NoteEvent]] = {}
     for note in notes:
         by_pitch.setdefault(note.pitch, []).append(note)
-    return list(by_pitch.values())
+    return [(group, group) for group in by_pitch.values()]
+
+
+def _sounding_alone(notes: Sequence[NoteEvent]) -> list[NoteEvent]:
+    """Those that do not sound together with another one, in order of time."""
+    ordered = sorted(notes, key=lambda n: (n.start, n.end))
+    sounding_until = [-np.inf, *accumulate((n.end for n in ordered), max)]
+    next_start = [*(n.start for n in ordered[1:]), np.inf]
+    return [
+        note
+        for note, until, following in zip(ordered, sounding_until, next_start, strict=False)
+        if until <= note.start and note.end <= following
+    ]
 
 
 def _ticks(seconds: NDArray[np.float64], tempo: float) -> NDArray[np.int64]:

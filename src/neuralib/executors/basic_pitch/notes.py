@@ -31,8 +31,8 @@ BINS_PER_SEMITONE = 3
 CONTOURS = PITCHES * BINS_PER_SEMITONE
 WINDOW_DRIFT = (HOP / SAMPLE_RATE) * (FRAMES - WINDOW / HOP) + 0.0018
 """Seconds that frame times fall behind per window; 0.0018 is the published correction."""
-ROWS = 2048
-"""Frames looked at at a time, to stay in the cache."""
+ROWS = 128
+"""Frames looked at at a time: their float64 stays in a core's own cache."""
 
 
 class FrameNote(NamedTuple):

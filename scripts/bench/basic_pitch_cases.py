@@ -1,0 +1,141 @@
+"""Basic Pitch against its own package on ONNX Runtime: note creation alone, and from a WAV file to MIDI."""
+
+import asyncio
+import contextlib
+import io
+import json
+import logging
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _pairs import Case, Gate, Pair
+
+SECONDS = 240
+RATE = 44_100
+
+
+@cache
+def song() -> Path:
+    """A stereo WAV of chords, melodies with vibrato and noise bursts for drums: the same every time."""
+    import soundfile as sf
+
+    rng = np.random.default_rng(0)
+    sound = rng.normal(0, 1e-3, (SECONDS * RATE, 2)).astype(np.float32)
+    for start in np.arange(0, SECONDS - 2, 0.25):
+        at = int(start * RATE)
+        burst = rng.normal(0, 0.1, RATE // 8) * np.exp(-np.arange(RATE // 8) / 800)
+        sound[at : at + len(burst)] += burst[:, None].astype(np.float32)
+        for _ in range(rng.integers(1, 4)):
+            note = _tone(rng.integers(36, 84), rng.uniform(0.2, 1.5), rng.uniform(0, 0.004))
+            sound[at : at + len(note)] += note[:, None] * rng.uniform(0.3, 1, 2).astype(np.float32)
+    path = Path(tempfile.mkdtemp(prefix="bench-")) / "song.wav"
+    sf.write(path, np.clip(sound, -1, 1), RATE, subtype="PCM_16")
+    return path
+
+
+def _tone(pitch: int, seconds: float, vibrato: float) -> Any:
+    time = np.arange(int(seconds * RATE), dtype=np.float32) / RATE
+    phase = 2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * (time + vibrato * np.sin(10 * np.pi * time) / 30)
+    envelope = np.minimum(time / 0.01, 1) * np.exp(-2 * time) * np.minimum((seconds - time) / 0.03, 1)
+    return (0.08 * envelope * sum(np.sin(k * phase) / k for k in range(1, 7))).astype(np.float32)
+
+
+@cache
+def executor() -> Any:
+    from neuralib.executors.basic_pitch import BasicPitch
+    from neuralib.weights import Resolver
+
+    loaded = BasicPitch()
+    weights = Resolver(song().parent, offline=True).resolve("basic-pitch", BasicPitch.checkpoints)
+    loaded.load(weights, "cpu", "fp32")
+    return loaded
+
+
+def from_file() -> tuple[list[dict[str, Any]], bytes]:
+    """Ours, the way a job runs: decoded in its own process, then notes and MIDI on disk."""
+    from neuralib.audio import decode
+    from neuralib.executors import RunContext
+    from neuralib.executors.basic_pitch import BasicPitchParams
+
+    with tempfile.TemporaryDirectory() as folder:
+        recording, _ = asyncio.run(decode(song(), Path(folder) / "song.f32"))
+        context = RunContext(Path(folder), lambda *_: None)
+        files = {f.name: f.path for f in executor().run(recording, BasicPitchParams(), context).files}
+        return json.loads(files["notes.json"].read_bytes())["notes"], files["notes.mid"].read_bytes()
+
+
+@cache
+def stock_model() -> Any:
+    logging.disable(logging.WARNING)  # the package says at import which back ends are missing
+    from basic_pitch.inference import Model
+
+    logging.disable(logging.NOTSET)
+    return Model(executor().checkpoints[0].sources[0].find(song().parent)[0])
+
+
+def stock_from_file() -> tuple[dict[str, Any], Any, list[Any]]:
+    model = stock_model()
+    from basic_pitch.inference import predict
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        output: tuple[dict[str, Any], Any, list[Any]] = predict(song(), model)
+    return output
+
+
+def same_file(ours: Any, stock: Any) -> Gate:
+    notes, midi = ours
+    _, theirs, events = stock
+    same = len(notes) == len(events) and midi == written(theirs)
+    return Gate(same, f"{len(notes)} notes, MIDI {'identical' if same else 'differs'}")
+
+
+def written(midi: Any) -> bytes:
+    file = io.BytesIO()
+    midi.write(file)
+    return file.getvalue()
+
+
+def make_end_to_end() -> Pair:
+    return Pair(from_file, stock_from_file, same_file, SECONDS)
+
+
+def make_notes() -> Pair:
+    """Both sides from the posteriorgrams that the published package makes, to note events and MIDI."""
+    from basic_pitch.note_creation import model_output_to_notes
+
+    from neuralib.executors.basic_pitch.midi import midi_file
+    from neuralib.executors.basic_pitch.notes import Rules, note_events
+
+    heard, *_ = stock_from_file()
+
+    def ours() -> tuple[list[Any], bytes]:
+        events = note_events(heard["note"], heard["onset"], heard["contour"], Rules())
+        return events, midi_file(events, 120, track_per_pitch=False)
+
+    def stock() -> tuple[Any, list[Any]]:
+        made: tuple[Any, list[Any]] = model_output_to_notes(heard, onset_thresh=0.5, frame_thresh=0.3)
+        return made
+
+    def gate(mine: Any, theirs: Any) -> Gate:
+        events = [(n.start, n.end, n.pitch, n.amplitude, n.bends) for n in mine[0]]
+        expected = [(s, e, p, float(a), tuple(map(int, bends))) for s, e, p, a, bends in theirs[1]]
+        same = events == expected and mine[1] == written(theirs[0])
+        return Gate(same, f"{len(events)} events {'identical' if same else 'differ'}")
+
+    return Pair(ours, stock, gate, SECONDS)
+
+
+CASES = [
+    Case("amt.cpu.notes", "`basic_pitch` note creation, 240 s", "identical events", 10, 30, make_notes),
+    Case(
+        "amt.cpu.e2e",
+        "`basic_pitch.inference.predict` on ONNX, 240 s",
+        "identical MIDI",
+        1.8,
+        3,
+        make_end_to_end,
+    ),
+]
