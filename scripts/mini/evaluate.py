@@ -1,0 +1,188 @@
+"""Measure a checkpoint: `python evaluate.py --data DIR --weights FILE [--demo DIR] [--speed]`.
+
+Per split and stem: SDR over the track (10 log10 |s|^2 / |s - s'|^2, mean over songs), with the stems made to
+add up to the mix as the executor does it by default; the mix itself as a baseline; and museval's median over
+seconds where museval is installed. `--demo` wants the folder that demo.py wrote, stems included: it prints
+Whisper's word error rate and the note F1 of Basic Pitch, on the mix and on the separated stem, through the
+executors of NeuraLib. `--speed` separates four minutes of noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import mido
+import mir_eval
+import model
+import numpy as np
+import soundfile
+import torch
+from demucs.hdemucs import HDemucs
+from synth import RATE
+
+from data import SOURCES
+
+with contextlib.suppress(ImportError):
+    import museval
+
+
+def adding_up(stems: torch.Tensor, mix: torch.Tensor) -> torch.Tensor:
+    """Share what is missing equally: the executor's `exact` mode."""
+    return stems + (mix - stems.sum(0)) / len(stems)
+
+
+def medians(reference: torch.Tensor, estimate: torch.Tensor) -> list[float]:
+    """museval's SDR (BSS Eval v4): the median over windows of a second, per stem."""
+    pair = (np.ascontiguousarray(x.numpy().transpose(0, 2, 1)) for x in (reference, estimate))
+    found, *_ = museval.evaluate(*pair, win=RATE, hop=RATE)
+    return [float(np.nanmedian(row)) for row in found]
+
+
+def split(network: HDemucs, folder: Path, *, slow: bool) -> dict[str, list[float]]:
+    """Mean figures over the songs of a folder, per stem in SOURCES order."""
+    rows: dict[str, list[list[float]]] = {}
+    for path in sorted(folder.glob("*.npy")):
+        stems = torch.from_numpy(np.load(path).astype(np.float32) / 32768)
+        mix = stems.sum(0)
+        plain = model.separate(network, mix)
+        exact = adding_up(plain, mix)
+        silent = [bool((s**2).mean() < 1e-7) for s in stems]
+
+        def scored(
+            estimates: torch.Tensor, stems: torch.Tensor = stems, silent: list[bool] = silent
+        ) -> list[float]:
+            each = zip(stems, estimates, silent, strict=True)
+            return [np.nan if quiet else model.sdr(s, e) for s, e, quiet in each]
+
+        rows.setdefault("SDR, adding up", []).append(scored(exact))
+        rows.setdefault("SDR, as the model says", []).append(scored(plain))
+        rows.setdefault("SDR of the mix", []).append(scored(mix.expand_as(stems)))
+        if slow and "museval" in globals():
+            rows.setdefault("museval median, adding up", []).append(medians(stems, exact))
+    return {
+        name: [round(float(x), 2) for x in np.nanmean(np.array(values), axis=0)]
+        for name, values in rows.items()
+    }
+
+
+def executor(entry: str) -> Any:
+    from importlib.metadata import entry_points
+
+    return next(e for e in entry_points(group="neuralib.executors") if e.name == entry).load()()
+
+
+def words(text: str) -> list[str]:
+    return "".join(c if c.isalnum() or c == "'" else " " for c in text.lower()).split()
+
+
+def word_error_rate(truth: str, heard: str) -> float:
+    """Levenshtein distance of the words over the number of true words."""
+    a, b = words(truth), words(heard)
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        diagonal, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
+    return row[-1] / len(a)
+
+
+def midi_notes(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Intervals in seconds and pitches in Hz of a MIDI file without overlapping equal notes."""
+    now, sounding, found = 0.0, {}, []
+    for message in mido.MidiFile(path):
+        now += message.time
+        if message.type == "note_on" and message.velocity:
+            sounding[message.note] = now
+        elif message.type in {"note_on", "note_off"} and message.note in sounding:
+            found.append((sounding.pop(message.note), now, message.note))
+    spans = np.array([(a, b) for a, b, _ in found]).reshape(-1, 2)
+    return spans, mir_eval.util.midi_to_hz(np.array([p for *_, p in found], dtype=float))
+
+
+def run(entry: str, checkpoint: str, audio: np.ndarray[Any, Any], cache: Path, **params: object) -> Path:
+    """One executor of NeuraLib over (channels, frames) at RATE; returns the folder with what it wrote."""
+    from neuralib.audio import RecordingWriter
+    from neuralib.executors import RunContext
+    from neuralib.weights import Resolver
+
+    made = executor(entry)
+    folder = Path(tempfile.mkdtemp(prefix="mini-"))
+    with RecordingWriter(folder / "in.f32", RATE, audio.shape[0]) as writer:
+        writer.write(np.ascontiguousarray(audio, dtype=np.float32))
+        recording = writer.close()
+    weights = Resolver(cache, offline=True).resolve(entry, type(made).checkpoints, checkpoint)
+    made.load(weights, "cpu", "fp32")
+    made.run(recording, type(made).params(**params), RunContext(folder, lambda *_: None))
+    return folder
+
+
+def demo(network: HDemucs, folder: Path, cache: Path) -> None:
+    audio, _ = soundfile.read(folder / "song.ogg", dtype="float32", always_2d=True)
+    mix = torch.from_numpy(audio.T.copy())
+    stems = dict(zip(SOURCES, adding_up(model.separate(network, mix), mix), strict=True))
+    if (folder / "stems").is_dir():
+        for name, estimate in stems.items():
+            truth = torch.from_numpy(
+                soundfile.read(folder / "stems" / f"{name}.wav", dtype="float32")[0].T.copy()
+            )
+            print(f"demo {name}: SDR {model.sdr(truth, estimate):.2f}, the mix {model.sdr(truth, mix):.2f}")
+    lyrics = (folder / "lyrics.txt").read_text(encoding="utf-8")
+    truth_spans, truth_pitches = midi_notes(folder / "song.mid")
+    for what, voice, low in (("mix", mix, mix), ("separated", stems["vocals"], stems["bass"])):
+        heard = run("whisper", "base", voice.numpy(), cache, language="en")
+        text = " ".join(
+            s["text"] for s in json.loads((heard / "lyrics.json").read_text(encoding="utf-8"))["segments"]
+        )
+        print(f"demo words, {what}: error rate {word_error_rate(lyrics, text):.3f} - {text}")
+        written = run("basic-pitch", "icassp_2022", low.numpy(), cache)
+        spans, pitches = midi_notes(next(written.glob("*.mid")))
+        *_, f1, _ = mir_eval.transcription.precision_recall_f1_overlap(
+            truth_spans, truth_pitches, spans, pitches, offset_ratio=None
+        )
+        print(f"demo bass notes, {what}: F1 {f1:.3f} ({len(pitches)} notes found, {len(truth_pitches)} true)")
+
+
+def speed(network: HDemucs) -> None:
+    torch.set_num_threads(2)
+    minutes = 4
+    noise = torch.randn(2, minutes * 60 * RATE) * 0.1
+    begin, cpu = time.monotonic(), time.process_time()
+    model.separate(network, noise)
+    wall, used = time.monotonic() - begin, time.process_time() - cpu
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"speed: {minutes * 60 / wall:.1f}x real time by the clock, {minutes * 60 / used * 2:.1f}x by CPU time on 2 cores"
+    )
+    print(f"memory: {memory:.0f} MiB resident at most, all stems of the {minutes} minutes held in memory")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--demo", type=Path)
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "neuralib")
+    parser.add_argument("--museval", action="store_true", help="slow: two minutes a song")
+    parser.add_argument("--speed", action="store_true")
+    args = parser.parse_args()
+    network = model.load(args.weights)
+    if args.speed:
+        speed(network)
+    if args.data:
+        print(" ".join(SOURCES))
+        for name in ("in_domain", "out_of_domain"):
+            for what, figures in split(network, args.data / name, slow=args.museval).items():
+                print(f"{name}: {what}: {figures} mean {np.mean(figures):.2f}", flush=True)
+    if args.demo:
+        demo(network, args.demo, args.cache)
+
+
+if __name__ == "__main__":
+    main()
