@@ -38,8 +38,8 @@ async def upload(services: Services, owner: UUID, library: UUID, incoming: Uploa
     Memory does not grow with the file. Raises NotFound, EmptyUpload, PayloadTooLarge, UnsupportedAudio and its
     kin, StorageUnavailable; in every such case neither row nor object is left.
     """
-    async with services.db.transaction() as tx:
-        await library_rows.get(tx, owner, library)
+    async with services.db.statements() as db:
+        await library_rows.get(db, owner, library)
     with tempfile.TemporaryDirectory(
         prefix="neuralib-upload-", dir=services.settings.worker.scratch
     ) as folder:
@@ -65,8 +65,8 @@ async def store(
 ) -> Asset:
     """Put the bytes, then commit the row and its event. A key that no row came to own is swept."""
     blob = Blob(new_id(), sha256, size, object_key(), media_type)
-    async with services.db.transaction() as tx:
-        await rows.add_pending(tx, blob.key)
+    async with services.db.statements() as db:
+        await rows.add_pending(db, blob.key)
     await put_file(services.objects, blob.key, path, content_type=media_type)
     async with services.db.transaction() as tx:
         await library_rows.lock(tx, owner, new.library_id)
@@ -79,8 +79,8 @@ async def store(
 
 async def get(services: Services, owner: UUID, asset: UUID) -> Asset:
     """Raises NotFound."""
-    async with services.db.transaction() as tx:
-        return await rows.get(tx, owner, asset)
+    async with services.db.statements() as db:
+        return await rows.get(db, owner, asset)
 
 
 async def page(
@@ -95,10 +95,10 @@ async def page(
     limit: int = 50,
 ) -> Sequence[Asset]:
     """Newest first: the children of `parent` (None: the roots), or with `tree` everything. Raises NotFound."""
-    async with services.db.transaction() as tx:
-        await library_rows.get(tx, owner, library)
+    async with services.db.statements() as db:
+        await library_rows.get(db, owner, library)
         return await rows.page(
-            tx, owner, library, parent=parent, tree=tree, kind=kind, before=before, limit=limit
+            db, owner, library, parent=parent, tree=tree, kind=kind, before=before, limit=limit
         )
 
 
@@ -123,13 +123,13 @@ def content(
 
 async def sweep(services: Services, limit: int = 500) -> int:
     """Delete the bytes that no row owns, and forget their keys. How many."""
-    async with services.db.transaction() as tx:
-        keys = await rows.due_pending(tx, limit)
+    async with services.db.statements() as db:
+        keys = await rows.due_pending(db, limit)
     for key in keys:
         await services.objects.delete(key)
     if keys:
-        async with services.db.transaction() as tx:
-            await rows.drop_pending(tx, keys)
+        async with services.db.statements() as db:
+            await rows.drop_pending(db, keys)
     return len(keys)
 
 

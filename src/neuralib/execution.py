@@ -214,8 +214,8 @@ class Execution:
             if time.monotonic() - saved >= SAVE_EVERY_S:
                 saved = time.monotonic()
                 with suppress(DatabaseUnavailable):
-                    async with self._services.db.transaction() as tx:
-                        await rows.save_progress(tx, self.job.id, self.job.attempt, body)
+                    async with self._services.db.statements() as db:
+                        await rows.save_progress(db, self.job.id, self.job.attempt, body)
             await asyncio.sleep(PUBLISH_EVERY_S)
 
     # ── what it made ──────────────────────────────────────────────────────────────────────────────────

@@ -66,12 +66,11 @@ async def submit(services: Services, owner: UUID, request: JobRequest) -> JobVie
             fields=[FieldError("/outputs/format", "enum", f"must be one of {', '.join(FORMATS)}")],
         )
     async with services.db.transaction() as tx:
-        library = await rows.lock_asset(tx, owner, request.asset_id)
-        asset = await asset_rows.get(tx, owner, request.asset_id)
+        asset = await asset_rows.get(tx, owner, request.asset_id, for_job=True)
         if asset.kind != AssetKind.AUDIO:
             raise InputUnsupported(f"asset {asset.id} is {asset.kind}, not audio")
         if request.library_id is not None:
-            library = (await library_rows.get(tx, owner, request.library_id)).id
+            await library_rows.get(tx, owner, request.library_id)
         if await rows.count_active(tx, owner) >= services.settings.limits.jobs_per_owner:
             raise TooManyJobs(f"{services.settings.limits.jobs_per_owner} jobs are waiting or running")
         job = await rows.insert(
@@ -84,25 +83,25 @@ async def submit(services: Services, owner: UUID, request: JobRequest) -> JobVie
             params=params.model_dump(mode="json"),
             output={"format": request.format},
             asset=asset.id,
-            library=library,
+            library=request.library_id or asset.library_id,
             priority=request.priority,
             max_attempts=request.max_attempts or services.settings.worker.max_attempts,
             timeout_s=request.timeout_s,
             metadata=request.metadata,
         )
-        position = await rows.position(tx, job.id)
         await event_rows.append(tx, job_event("queued", job))
     await services.queues.ring(job.model)
     await services.bus.wake(owner)
-    return JobView(job, (), position)
+    async with services.db.statements() as db:
+        return JobView(job, (), await rows.position(db, job.id))
 
 
 async def get(services: Services, owner: UUID, job: UUID) -> JobView:
     """Raises NotFound."""
-    async with services.db.transaction() as tx:
-        found = await rows.get(tx, owner, job)
-        outputs = await asset_rows.of_jobs(tx, owner, [job])
-        position = await rows.position(tx, job) if found.state is JobState.QUEUED else None
+    async with services.db.statements() as db:
+        found = await rows.get(db, owner, job)
+        outputs = await asset_rows.of_jobs(db, owner, [job])
+        position = await rows.position(db, job) if found.state is JobState.QUEUED else None
     return JobView(found, outputs, position)
 
 
@@ -118,11 +117,11 @@ async def page(
     limit: int = 50,
 ) -> list[JobView]:
     """Newest first."""
-    async with services.db.transaction() as tx:
+    async with services.db.statements() as db:
         found = await rows.page(
-            tx, owner, states=states, operation=operation, asset=asset, ids=ids, before=before, limit=limit
+            db, owner, states=states, operation=operation, asset=asset, ids=ids, before=before, limit=limit
         )
-        made = await asset_rows.of_jobs(tx, owner, [job.id for job in found])
+        made = await asset_rows.of_jobs(db, owner, [job.id for job in found])
     return [JobView(job, [a for a in made if a.job_id == job.id]) for job in found]
 
 

@@ -17,8 +17,8 @@ LOCAL_SUBJECT = "local"
 
 
 async def ensure_local_owner(services: Services) -> UUID:
-    async with services.db.transaction() as tx:
-        return await rows.upsert_owner(tx, LOCAL_SUBJECT)
+    async with services.db.statements() as db:
+        return await rows.upsert_owner(db, LOCAL_SUBJECT)
 
 
 async def create(
@@ -33,14 +33,14 @@ async def create(
 
 async def get(services: Services, owner: UUID, library: UUID) -> Library:
     """Raises NotFound."""
-    async with services.db.transaction() as tx:
-        return await rows.get(tx, owner, library)
+    async with services.db.statements() as db:
+        return await rows.get(db, owner, library)
 
 
 async def page(services: Services, owner: UUID, *, before: UUID | None, limit: int) -> Sequence[Library]:
     """Newest first."""
-    async with services.db.transaction() as tx:
-        return await rows.page(tx, owner, before, limit)
+    async with services.db.statements() as db:
+        return await rows.page(db, owner, before, limit)
 
 
 class LibraryChanges(TypedDict, total=False):

@@ -1,8 +1,9 @@
 """The bells: arq messages that say "look now" on the queue of a model. (With db/, the rest of the story.)
 
 A bell carries no work. PostgreSQL knows which jobs wait; a lost bell costs one poll interval and nothing else, so every
-function here that rings is best effort. arq alone would look every `poll_delay`; a publish beside the bell makes its
-worker look at once, which brings enqueue-to-start from hundreds of milliseconds to a few.
+function here that rings is best effort. arq alone would look every `poll_delay`; a publish beside the bell wakes who listens at
+once, which brings enqueue-to-start from hundreds of milliseconds to a few. The bell itself waits in its queue for
+workers that are starting or were cut off.
 """
 
 import asyncio
@@ -189,6 +190,9 @@ class Bells:
             async for message in subscription.listen():
                 word, _, what = message["data"].decode().partition(" ")
                 if word == "bell" and what in workers:
+                    # The lane looks at once; arq's own rounds through Redis, which take the bell out of the queue,
+                    # would cost a job several milliseconds.
+                    self._on_bell(what)
                     workers[what].wake.set()
                 elif word == "cancel":
                     with suppress(ValueError):

@@ -67,7 +67,7 @@ class Worker:
             asyncio.create_task(bells.run(), name="bells"),
             asyncio.create_task(self._every(settings.worker.lease_s / 3, self._renew), name="leases"),
             asyncio.create_task(self._every(BEAT_S, self._beat), name="beat"),
-            asyncio.create_task(self._every(RESCUE_S, lambda: jobs.rescue(self._services)), name="rescue"),
+            asyncio.create_task(self._every(RESCUE_S, self._rescue), name="rescue"),
             asyncio.create_task(self._every(SWEEP_S, self._clean), name="sweep"),
         ]
         lanes = [asyncio.create_task(self._serve(model), name=f"lane-{model}") for model in self._runners]
@@ -82,8 +82,8 @@ class Worker:
             for runner in self._runners.values():
                 runner.close()
             with suppress(NeuralibError):
-                async with self._services.db.transaction() as tx:
-                    await event_rows.remove_worker(tx, self.name)
+                async with self._services.db.statements() as db:
+                    await event_rows.remove_worker(db, self.name)
         log.info("worker.stopped", worker=self.name)
 
     async def stop(self, drain_s: float) -> None:
@@ -118,8 +118,8 @@ class Worker:
 
     async def _claim(self, model: str) -> Job | None:
         try:
-            async with self._services.db.transaction() as tx:
-                return await rows.claim(tx, model, self.name, self._lease)
+            async with self._services.db.statements() as db:
+                return await rows.claim(db, model, self.name, self._lease)
         except Unavailable as error:
             log.warning("claim.failed", model=model, error=error.detail)
             return None
@@ -158,7 +158,7 @@ class Worker:
             try:
                 await what()
             except Unavailable as error:
-                log.warning("side_task.failed", task=getattr(what, "__name__", "rescue"), error=error.detail)
+                log.warning("side_task.failed", task=what.__name__, error=error.detail)
             await asyncio.sleep(seconds)
 
     async def _renew(self) -> None:
@@ -166,8 +166,8 @@ class Worker:
         held = [(e.job.id, e.job.attempt) for e in self._running.values()]
         if not held:
             return
-        async with self._services.db.transaction() as tx:
-            ours = await rows.renew(tx, held, self._lease)
+        async with self._services.db.statements() as db:
+            ours = await rows.renew(db, held, self._lease)
         for job, attempt in held:
             execution = self._running.get(job)
             if execution is None or execution.job.attempt != attempt:
@@ -178,8 +178,8 @@ class Worker:
                 execution.stop.set(Cancelled())
 
     async def _beat(self) -> None:
-        async with self._services.db.transaction() as tx:
-            await event_rows.beat_worker(tx, self.name, socket.gethostname(), os.getpid(), self._states())
+        async with self._services.db.statements() as db:
+            await event_rows.beat_worker(db, self.name, socket.gethostname(), os.getpid(), self._states())
         for runner in self._runners.values():
             await runner.unload_idle(self._services.settings.worker.idle_unload_s)
 
@@ -193,11 +193,14 @@ class Worker:
             for model, runner in self._runners.items()
         ]
 
+    async def _rescue(self) -> None:
+        await jobs.rescue(self._services)
+
     async def _clean(self) -> None:
         await sweep(self._services)
-        async with self._services.db.transaction() as tx:
-            await event_rows.prune(tx, KEEP_EVENTS)
-            await event_rows.prune_workers(tx, timedelta(seconds=20 * BEAT_S))
+        async with self._services.db.statements() as db:
+            await event_rows.prune(db, KEEP_EVENTS)
+            await event_rows.prune_workers(db, timedelta(seconds=20 * BEAT_S))
 
 
 async def _first_failure(tasks: Sequence[asyncio.Task[None]], *, until: asyncio.Event) -> None:

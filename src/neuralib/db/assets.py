@@ -82,9 +82,9 @@ async def insert(tx: Connection, owner: UUID, new: NewAsset, blob: Blob) -> None
     )
 
 
-async def get(tx: Connection, owner: UUID, asset: UUID) -> Asset:
-    """Raises NotFound."""
-    row = await tx.one("get_asset", owner, asset)
+async def get(tx: Connection, owner: UUID, asset: UUID, *, for_job: bool = False) -> Asset:
+    """With `for_job` it cannot be deleted before the transaction ends. Raises NotFound."""
+    row = await tx.one("get_asset_for_job" if for_job else "get_asset", owner, asset)
     if row is None:
         raise NotFound(f"there is no asset {asset}")
     return _asset(row)

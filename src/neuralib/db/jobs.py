@@ -58,15 +58,6 @@ async def insert(
     return _job(row)
 
 
-async def lock_asset(tx: Connection, owner: UUID, asset: UUID) -> UUID:
-    """Hold the asset until the job's row stands; its library. Raises NotFound."""
-    row = await tx.one("lock_asset_for_job", owner, asset)
-    if row is None:
-        raise NotFound(f"there is no asset {asset}")
-    library: UUID = row["library_id"]
-    return library
-
-
 async def get(tx: Connection, owner: UUID, job: UUID, *, lock: bool = False) -> Job:
     """Raises NotFound."""
     row = await tx.one("lock_job" if lock else "get_job", owner, job)

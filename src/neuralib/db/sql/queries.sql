@@ -133,9 +133,12 @@ insert into jobs (id, owner_id, operation, model, checkpoint, params, output, as
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 returning *
 
--- name: lock_asset_for_job
+-- name: get_asset_for_job
 -- A shared lock: deleting the asset waits for the job's row, and finds it.
-select id, library_id from assets where owner_id = $1 and id = $2 for key share
+select a.*, b.sha256, b.bytes, b.key, b.media_type
+from assets a join blobs b on b.id = a.blob_id
+where a.owner_id = $1 and a.id = $2
+for key share of a
 
 -- name: get_job
 select * from jobs where owner_id = $1 and id = $2
