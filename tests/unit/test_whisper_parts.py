@@ -14,6 +14,7 @@ from neuralib.audio import RecordingWriter
 from neuralib.errors import ModelLoadFailed
 from neuralib.executors.whisper.ctranslate2 import read
 from neuralib.executors.whisper.features import FLOOR, WINDOW, extract
+from neuralib.executors.whisper.guards import Repeats
 from neuralib.executors.whisper.words import median, warp
 
 
@@ -112,3 +113,10 @@ def test_a_model_of_another_kind_or_length_is_refused(tmp_path, raw):
     path.write_bytes(raw)
     with pytest.raises(ModelLoadFailed):
         read([path])
+
+
+def test_a_line_may_come_only_so_often_in_a_row():
+    repeats = Repeats(2)
+    lines = ["La la", " la, LA!", "la la.", "other", "la la", "la la"]
+    assert [repeats.admit(line) for line in lines] == [True, True, False, True, True, True]
+    assert all(Repeats(None).admit("la") for _ in range(100))

@@ -134,7 +134,7 @@ class Whisper(Executor[WhisperParams]):
             transcription = Transcription(model, features, options, progress.at)
             transcript = transcription.run()
         progress.end()
-        guards = asdict(transcription.guards)
+        guards = asdict(transcription.counts)
         model_facts = {"name": weights.id, "precision": self._precision, "version": self.version}
         facts = {"task": params.task, "model": model_facts, "guards": guards}
         return Output(files=_write(transcript, params, context, facts), facts=_facts(transcript, guards))

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError  # noqa: S403 - the error alone; nothing is unpickled
 
 import numpy as np
 import torch
@@ -58,7 +59,16 @@ def read_checkpoint(path: Path) -> tuple[Dims, dict[str, Tensor]]:
                 return Dims(**dims), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         return Dims(**checkpoint["dims"]), checkpoint["model_state_dict"]
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, EOFError, OSError) as error:
+    except (
+        SafetensorError,
+        UnpicklingError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        EOFError,
+        OSError,
+    ) as error:
         raise ModelLoadFailed(f"{path.name} is not a Whisper checkpoint ({type(error).__name__})") from error
 
 

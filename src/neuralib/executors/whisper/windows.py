@@ -6,12 +6,13 @@ often it acted.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from whisper.tokenizer import Tokenizer
 
 from .decoding import TIMESTAMP_S, Decoded, Decoder, detect_language, tokenizer_for
 from .features import FRAMES_PER_SECOND, WINDOW, Features
+from .guards import Counts, Repeats
 from .model import Audio, Model
 from .transcript import Segment, Transcript, Word
 from .words import APPENDED, PREPENDED, Aligner, add_words
@@ -45,15 +46,6 @@ class Options:
 
 
 @dataclass(slots=True)
-class Guards:
-    """How often each guard acted."""
-
-    silent_windows: int = 0
-    silent_segments: int = 0
-    repeated_segments: int = 0
-
-
-@dataclass(slots=True)
 class _Window:
     """The window at `seek`: `size` frames of sound."""
 
@@ -75,70 +67,68 @@ class _Window:
         return self.size / FRAMES_PER_SECOND
 
 
-@dataclass(slots=True)
 class Transcription:
     """One run over one recording. `at` is called with the frame reached, at every window and every token."""
 
-    model: Model
-    features: Features
-    options: Options
-    at: Callable[[int], None]
-    guards: Guards = field(default_factory=Guards)
-    _seek: int = 0
-    _segments: list[Segment] = field(default_factory=list)
-    _tokens: list[int] = field(default_factory=list)
-    _prompt_from: int = 0
-    _last_speech: float = 0.0
-    _encoded: tuple[int, int, Audio] | None = None
+    def __init__(self, model: Model, features: Features, options: Options, at: Callable[[int], None]) -> None:
+        self.counts = Counts()
+        self._model, self._features, self._options, self._at = model, features, options, at
+        self._repeats = Repeats(options.max_repeats)
+        self._seek = 0
+        self._segments: list[Segment] = []
+        self._tokens: list[int] = []
+        self._prompt_from = 0
+        self._last_speech = 0.0
+        self._encoded: tuple[int, int, Audio] | None = None
 
     def run(self) -> Transcript:
         language, probability = self._language()
-        duration = self.features.frames / FRAMES_PER_SECOND
+        duration = self._features.frames / FRAMES_PER_SECOND
         if language is None:
             return Transcript([], None, None, duration)
-        tokenizer = tokenizer_for(self.model.dims, language, self.options.task)
-        decoder = Decoder(self.model, tokenizer, self.options.seed, self._tick)
-        if self.options.initial_prompt is not None:
-            self._tokens = tokenizer.encode(" " + self.options.initial_prompt.strip())
-        while self._seek < self.features.frames:
+        tokenizer = tokenizer_for(self._model.dims, language, self._options.task)
+        decoder = Decoder(self._model, tokenizer, self._options.seed, self._tick)
+        if self._options.initial_prompt is not None:
+            self._tokens = tokenizer.encode(" " + self._options.initial_prompt.strip())
+        while self._seek < self._features.frames:
             self._tick()
             seek = self._seek
-            size = min(WINDOW, self.features.frames - seek)
+            size = min(WINDOW, self._features.frames - seek)
             if self._is_silent(seek, seek + size):
-                self.guards.silent_windows += 1
+                self.counts.silent_windows += 1
                 self._seek += size
                 continue
             self._window(_Window(seek, size, self._encode(seek, size)), tokenizer, decoder)
             self._seek = max(self._seek, seek + 1)  # a walk that ends, whatever the words' times say
-        self.at(self.features.frames)
+        self._at(self._features.frames)
         return Transcript([s for s in self._segments if s.text], language, probability, duration)
 
     def _tick(self) -> None:
-        self.at(self._seek)
+        self._at(self._seek)
 
     def _encode(self, seek: int, size: int) -> Audio:
         if self._encoded is None or self._encoded[:2] != (seek, size):
-            self._encoded = seek, size, self.model.encode(self.features.window(seek, size), self._tick)
+            self._encoded = seek, size, self._model.encode(self._features.window(seek, size), self._tick)
         return self._encoded[2]
 
     def _is_silent(self, start: int, stop: int) -> bool:
-        limit = self.options.silence_dbfs
-        return limit is not None and self.features.is_silent(start, stop, limit)
+        limit = self._options.silence_dbfs
+        return limit is not None and self._features.is_silent(start, stop, limit)
 
     def _language(self) -> tuple[str | None, float | None]:
         """What is spoken in the first window that is not silent. As in openai's, that window goes on into the
         silence behind a short recording.
         """
-        if self.options.language is not None:
-            return self.options.language, None
-        starts = range(0, self.features.frames, WINDOW)
+        if self._options.language is not None:
+            return self._options.language, None
+        starts = range(0, self._features.frames, WINDOW)
         seek = next((s for s in starts if not self._is_silent(s, s + WINDOW)), None)
         if seek is None:
-            self.guards.silent_windows = len(starts)
+            self.counts.silent_windows = len(starts)
             return None, None
-        if not self.model.dims.is_multilingual:
+        if not self._model.dims.is_multilingual:
             return "en", None
-        return detect_language(self.model, self._encode(seek, WINDOW))
+        return detect_language(self._model, self._encode(seek, WINDOW))
 
     # ── one window ────────────────────────────────────────────────────────────────────────────────────
 
@@ -148,19 +138,19 @@ class Transcription:
             self._seek += window.size
             return
         segments, ends_quiet = self._cut(window, result, tokenizer)
-        if self.options.word_timestamps:
-            aligner = Aligner(self.model, tokenizer, window.audio, window.size)
+        if self._options.word_timestamps:
+            aligner = Aligner(self._model, tokenizer, window.audio, window.size)
             add_words(aligner, segments, self._last_speech)
             if not self._seek_by_words(window, segments, ends_quiet=ends_quiet):
                 return
             self._last_speech = _end_of_words(segments, self._last_speech)
         self._keep(segments)
-        if not self.options.condition_on_previous_text or result.temperature > HOT:
+        if not self._options.condition_on_previous_text or result.temperature > HOT:
             self._prompt_from = len(self._tokens)
 
     def _decode(self, window: _Window, decoder: Decoder) -> Decoded:
         """Rising temperatures until the text is neither repetitive nor improbable; silence needs no second try."""
-        o = self.options
+        o = self._options
         for temperature in o.temperatures:
             result = decoder.decode(
                 window.audio,
@@ -177,7 +167,7 @@ class Transcription:
         return result
 
     def _nothing_said(self, result: Decoded) -> bool:
-        o = self.options
+        o = self._options
         if not _above(result.no_speech_prob, o.no_speech_threshold):
             return False
         return o.logprob_threshold is None or result.avg_logprob <= o.logprob_threshold
@@ -213,7 +203,7 @@ class Transcription:
         """Go on where the last word ended. With a threshold for hallucinations: skip the silence before improbable
         words and drop those that stand between silences. False when the window is to be read again, further on.
         """
-        limit = self.options.hallucination_silence_threshold
+        limit = self._options.hallucination_silence_threshold
         ended = _end_of_words(segments, window.start)
         if not ends_quiet and ended > window.start:
             enough = limit is None or window.end - ended > limit
@@ -248,8 +238,8 @@ class Transcription:
                 )
                 if quiet_before and quiet_after:
                     self._seek = round(max(window.start + 1, segment.start) * FRAMES_PER_SECOND)
-                    if self.features.frames / FRAMES_PER_SECOND - segment.end < limit:
-                        self._seek = self.features.frames
+                    if self._features.frames / FRAMES_PER_SECOND - segment.end < limit:
+                        self._seek = self._features.frames
                     del segments[number:]
                     return
             before = segment.end
@@ -260,21 +250,13 @@ class Transcription:
             if segment.start == segment.end or not segment.text.strip():
                 segment.clear()
             elif self._is_silent(*(round(t * FRAMES_PER_SECOND) for t in (segment.start, segment.end))):
-                self.guards.silent_segments += 1
+                self.counts.silent_segments += 1
                 segment.clear()
-            elif self._is_repeated(segment.text):
-                self.guards.repeated_segments += 1
+            elif not self._repeats.admit(segment.text):
+                self.counts.repeated_segments += 1
                 segment.clear()
             self._segments.append(segment)
             self._tokens.extend(segment.tokens)
-
-    def _is_repeated(self, text: str) -> bool:
-        """Whether the same line, but for case and punctuation, was kept `max_repeats` times just before."""
-        limit = self.options.max_repeats
-        if limit is None:
-            return False
-        kept = [s.text for s in self._segments[-4 * limit :] if s.text][-limit:]
-        return len(kept) == limit and all(_bare(line) == _bare(text) for line in kept)
 
 
 def _segment(
@@ -291,10 +273,6 @@ def _segment(
         compression_ratio=result.compression_ratio,
         no_speech_prob=result.no_speech_prob,
     )
-
-
-def _bare(text: str) -> str:
-    return "".join(c for c in text.casefold() if c.isalnum() or c == " ").strip()
 
 
 def _above(value: float, threshold: float | None) -> bool:

@@ -1,0 +1,269 @@
+"""Whisper on real weights and real speech: the same tokens as openai's package, and what we add to it."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+import torch
+import whisper
+from whisper.model import ModelDimensions
+
+from neuralib.audio import AudioInfo, RecordingWriter
+from neuralib.errors import (
+    Cancelled,
+    ModelLoadFailed,
+    NonFiniteAudio,
+    PrecisionUnsupported,
+    ValidationFailed,
+    WeightsChecksumMismatch,
+)
+from neuralib.executors import RunContext, Weights
+from neuralib.executors.whisper import Whisper, WhisperParams
+from neuralib.executors.whisper.checkpoints import CHECKPOINTS, PINS
+from neuralib.executors.whisper.languages import LANGUAGES
+from neuralib.executors.whisper.model import read_checkpoint
+from neuralib.weights import Resolver
+
+RATE = 16_000
+SAID = (
+    "Good morning. Please separate the vocals, the drums and the bass from this song. Then write down every word,"
+    " and send the notes to me before Monday evening."
+)
+UNGUARDED = {"silence_dbfs": None, "max_repeats": None}
+
+
+@pytest.fixture(scope="module")
+def speech():
+    samples, rate = soundfile.read(Path(__file__).parents[1] / "data" / "speech.ogg", dtype="float32")
+    assert rate == RATE
+    return samples
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return Resolver(tmp_path_factory.mktemp("weights"), offline=True).resolve(
+        "whisper", CHECKPOINTS, "tiny.en"
+    )
+
+
+@pytest.fixture(scope="module")
+def tiny(weights):
+    executor = Whisper()
+    executor.load(weights, "cpu", "fp32")
+    return executor
+
+
+@pytest.fixture(scope="module")
+def stock(weights):
+    dims, tensors = read_checkpoint(weights.files[0])
+    model = whisper.model.Whisper(ModelDimensions(**asdict(dims)))
+    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    model.set_alignment_heads(whisper._ALIGNMENT_HEADS["tiny.en"])
+    return model.eval()
+
+
+class Run:
+    """One run of an executor: its output, its progress, its json."""
+
+    def __init__(self, executor, samples, folder, rate=RATE, on_progress=None, **params):
+        with RecordingWriter(folder / "in.f32", rate, np.atleast_2d(samples).shape[0]) as writer:
+            writer.write(np.atleast_2d(samples).astype(np.float32))
+        self.progress = []
+
+        def report(done, total):
+            self.progress.append((done, total))
+            if on_progress:
+                on_progress(done, total)
+
+        self.output = executor.run(writer.close(), WhisperParams(**params), RunContext(folder, report))
+        self.files = {file.name: file.path.read_text() for file in self.output.files}
+        self.document = json.loads(self.files["lyrics.json"])
+
+
+def words_of(document):
+    return [(w["text"], w["start"], w["end"]) for s in document["segments"] for w in s["words"]]
+
+
+def stock_words(result):
+    return [
+        (w["word"].strip(), float(w["start"]), float(w["end"]))
+        for s in result["segments"]
+        for w in s["words"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def pause(speech):
+    """The speech twice, with 22 s of silence between: 45 s, two windows."""
+    return np.concatenate((speech, np.zeros(22 * RATE, np.float32), speech))
+
+
+@pytest.fixture(scope="module")
+def plain(tiny, speech, tmp_path_factory):
+    """One run with default parameters."""
+    return Run(tiny, speech, tmp_path_factory.mktemp("plain"))
+
+
+def test_speech_is_written_down(plain, speech):
+    said = {word.strip(",.").lower() for word in SAID.split()}
+    words = words_of(plain.document)
+    heard = [text.strip(",.").lower() for text, _, _ in words]
+    assert len(said & set(heard)) >= 0.8 * len(said)
+    assert plain.output.facts["words"] == len(heard)
+    assert plain.output.facts["language"] == "en"
+    starts = [start for _, start, _ in words]
+    assert starts == sorted(starts)
+    assert starts[-1] < len(speech) / RATE
+
+
+def assert_equal(ours, theirs):
+    """The same lines, words and times; measures to rounding."""
+    spoken = [s for s in theirs["segments"] if s["text"]]
+    assert [s["text"] for s in ours["segments"]] == [s["text"].strip() for s in spoken]
+    assert words_of(ours) == stock_words(theirs)
+    for mine, other in zip(ours["segments"], spoken, strict=True):
+        assert mine["temperature"] == other["temperature"]
+        for key in ("start", "end", "avg_logprob", "no_speech_prob", "compression_ratio"):
+            assert mine[key] == pytest.approx(other[key], abs=2e-3)
+
+
+def test_windows_words_and_times_equal_the_stock_package(tiny, stock, pause, tmp_path):
+    """Two windows, the second prompted with the text of the first."""
+    ours = Run(tiny, pause, tmp_path, **UNGUARDED, condition_on_previous_text=True).document
+    theirs = whisper.transcribe(stock, pause, word_timestamps=True, fp16=False)
+    assert len(ours["segments"]) >= 3
+    assert_equal(ours, theirs)
+
+
+def test_a_fallback_to_sampling_equals_the_stock_package(tiny, stock, speech, tmp_path):
+    """A threshold that nothing meets sends every window to the second temperature."""
+    wish = {"temperature": (0.0, 0.6), "best_of": 2, "logprob_threshold": -0.05}
+    ours = Run(tiny, speech, tmp_path, **UNGUARDED, **wish, seed=7).document
+    torch.manual_seed(7)
+    theirs = whisper.transcribe(
+        stock, speech, word_timestamps=True, condition_on_previous_text=False, fp16=False, **wish
+    )
+    assert {s["temperature"] for s in ours["segments"]} == {0.6}
+    assert_equal(ours, theirs)
+
+
+def test_beam_search_equals_the_stock_package(tiny, stock, speech, tmp_path):
+    ours = Run(tiny, speech[: 5 * RATE], tmp_path, **UNGUARDED, beam_size=3, word_timestamps=False).document
+    theirs = whisper.transcribe(stock, speech[: 5 * RATE], beam_size=3, fp16=False)
+    assert [s["text"] for s in ours["segments"]] == [s["text"].strip() for s in theirs["segments"]]
+
+
+def test_progress_counts_windows_up_and_names_the_plan(tiny, pause, tmp_path):
+    info = AudioInfo("wav", "pcm_f32le", "float", RATE, 1, pause.size)
+    run = Run(tiny, pause, tmp_path, word_timestamps=False)
+    assert Whisper.plan(info, WhisperParams(), None).windows == 2
+    assert run.progress == sorted(run.progress)
+    assert run.progress[0] == (0, 2)
+    assert run.progress[-1] == (2, 2)
+
+
+@pytest.mark.parametrize("window", [0, 1])
+def test_a_run_stops_where_progress_raises(tiny, pause, tmp_path, window):
+    """At the second report from inside the first and the last window."""
+    seen = []
+
+    def cancel(done, total):
+        seen.append(done)
+        if seen.count(window) == 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        Run(tiny, pause, tmp_path, on_progress=cancel)
+    assert seen[-1] == window
+
+
+@pytest.mark.parametrize("frames", [1, 160, RATE])
+def test_silence_gives_no_words_and_valid_files(tiny, tmp_path, frames):
+    run = Run(tiny, np.zeros(frames, np.float32), tmp_path)
+    assert run.document["segments"] == []
+    assert run.files["lyrics.txt"] == ""
+    assert run.files["lyrics.srt"] == ""
+    assert run.output.facts["guards"]["silent_windows"] == (frames >= 160)
+
+
+def test_rate_and_channels_make_no_difference_to_the_words(tiny, plain, speech, tmp_path):
+    stereo = soxr.resample(np.stack((speech, speech), axis=1), RATE, 44_100).T
+    other = Run(tiny, stereo, tmp_path, 44_100, word_timestamps=False)
+    assert other.document["text"] == plain.document["text"]
+    assert "lyrics.enhanced.lrc" not in other.files
+
+
+def test_broken_samples_are_refused(tiny, speech, tmp_path):
+    broken = speech[:RATE].copy()
+    broken[100] = np.nan
+    with pytest.raises(NonFiniteAudio):
+        Run(tiny, broken, tmp_path)
+
+
+@pytest.mark.parametrize("params", [{"language": "de"}, {"task": "translate"}])
+def test_an_english_model_refuses_other_languages(tiny, speech, tmp_path, params):
+    info = AudioInfo("wav", "pcm_f32le", "float", RATE, 1, RATE)
+    english = next(c for c in CHECKPOINTS if c.name == "tiny.en")
+    with pytest.raises(ValidationFailed, match="only writes English"):
+        Whisper.plan(info, WhisperParams(**params), english)
+    with pytest.raises(ValidationFailed, match="only writes English"):
+        Run(tiny, speech[:RATE], tmp_path, **params)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"language": ""}, {"language": "English"}, {"temperature": []}, {"beam_size": 0}, {"hotwords": "x"}],
+)
+def test_params_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        WhisperParams(**wrong)
+
+
+def test_checkpoints_and_languages_are_openais():
+    for checkpoint in CHECKPOINTS:
+        assert checkpoint.sources[0].urls == (whisper._MODELS[checkpoint.name],)
+        assert PINS[checkpoint.name] in whisper._MODELS[checkpoint.name]
+    assert tuple(whisper.tokenizer.LANGUAGES) == LANGUAGES
+
+
+def test_a_file_that_is_not_openais_is_not_loaded(tmp_path):
+    fake = tmp_path / "base.pt"
+    fake.write_bytes(b"not a checkpoint")
+    with pytest.raises(WeightsChecksumMismatch):
+        Whisper().load(weights_at(fake, "cache"), "cpu", "fp32")
+    with pytest.raises(ModelLoadFailed):
+        Whisper().load(weights_at(fake, "path"), "cpu", "fp32")
+
+
+def test_openais_own_format_loads_to_the_same_tensors(weights, tmp_path):
+    dims, tensors = read_checkpoint(weights.files[0])
+    path = tmp_path / "tiny.en.pt"
+    torch.save({"dims": asdict(dims), "model_state_dict": tensors}, path)
+    again, same = read_checkpoint(path)
+    assert again == dims
+    assert all(torch.equal(same[name], tensor) for name, tensor in tensors.items())
+
+
+def test_half_precision_is_refused_on_a_processor(weights):
+    with pytest.raises(PrecisionUnsupported):
+        Whisper().load(weights, "cpu", "fp16")
+
+
+def test_importing_the_executor_loads_no_model_code():
+    """The API imports it to validate parameters."""
+    heavy = "{'torch', 'whisper', 'numba', 'soxr', 'soundfile', 'av'}"
+    code = f"import sys, neuralib.executors.whisper; print({heavy} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "set()"
+
+
+def weights_at(path, source):
+    return Weights("whisper", "base", (path,), "0" * 64, source, "MIT", commercial_use=True, trained=True)
