@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError  # noqa: S403 - the error alone; nothing is unpickled
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
