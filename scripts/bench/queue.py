@@ -79,7 +79,7 @@ class Ours:
     async def prepare(self, folder: Path) -> None:
         soundfile.write(folder / "a.wav", np.full(2000, 0.1), 44100)
 
-        content = (folder / "a.wav").read_bytes()  # noqa: ASYNC240 - nothing runs yet
+        content = (folder / "a.wav").read_bytes()
 
         async def chunks():
             yield content
