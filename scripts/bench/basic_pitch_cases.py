@@ -106,6 +106,7 @@ def make_notes() -> Pair:
     """Both sides from the posteriorgrams that the published package makes, to note events and MIDI."""
     from basic_pitch.note_creation import model_output_to_notes
 
+    from neuralib.executors.basic_pitch.grid import Grid
     from neuralib.executors.basic_pitch.midi import midi_file
     from neuralib.executors.basic_pitch.notes import Rules, note_events
 
@@ -113,7 +114,7 @@ def make_notes() -> Pair:
 
     def ours() -> tuple[list[Any], bytes]:
         events = note_events(heard["note"], heard["onset"], heard["contour"], Rules())
-        return events, midi_file(events, 120, track_per_pitch=False)
+        return events, midi_file(events, Grid(120), track_per_pitch=False)
 
     def stock() -> tuple[Any, list[Any]]:
         made: tuple[Any, list[Any]] = model_output_to_notes(heard, onset_thresh=0.5, frame_thresh=0.3)

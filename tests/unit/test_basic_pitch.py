@@ -227,3 +227,15 @@ def test_validating_parameters_loads_no_model_library():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.stderr.strip() == "[]"
+
+
+def test_auto_tempo_finds_the_beat_of_the_phrase(executor, tmp_path):
+    heard = recording(tmp_path / "a.f32", phrase(15))  # a note every 0.3 s: 200 a minute, or half of it
+    calls = []
+    output = run(executor, heard, tmp_path / "o", lambda *c: calls.append(c), tempo="auto", quantize=16)
+    assert min(abs(output.facts["tempo"] - expected) for expected in (100, 200)) < 2
+    table = json.loads(next(f.path for f in output.files if f.name == "notes.json").read_text())
+    assert len(table["beats"]) == output.facts["beats"] > 15
+    opened = mido.MidiFile(next(f.path for f in output.files if f.name == "notes.mid"))
+    assert sum(m.type == "set_tempo" for m in opened.tracks[0]) == output.facts["beats"] + 1
+    assert set(calls) == {(done, total) for done, total in calls if done <= total == planned(heard)}

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuralib.executors.basic_pitch import BasicPitchParams
+from neuralib.executors.basic_pitch.grid import Grid
 from neuralib.executors.basic_pitch.midi import midi_file
 from neuralib.executors.basic_pitch.notes import (
     FrameNote,
@@ -138,18 +139,18 @@ def test_the_midi_file_is_the_one_that_the_published_package_writes(tempo, track
     theirs = io.BytesIO()
     midi.write(theirs)
     events = note_events(note, onset, contour, Rules(), with_bends=with_bends)
-    assert midi_file(events, tempo, track_per_pitch=track_per_pitch) == theirs.getvalue()
+    assert midi_file(events, Grid(tempo), track_per_pitch=track_per_pitch) == theirs.getvalue()
 
 
 def test_no_notes_make_a_midi_file_that_opens():
-    opened = mido.MidiFile(file=io.BytesIO(midi_file([], 120, track_per_pitch=False)))
+    opened = mido.MidiFile(file=io.BytesIO(midi_file([], Grid(), track_per_pitch=False)))
     assert [m.type for m in opened.tracks[0]] == ["set_tempo", "time_signature", "end_of_track"]
     assert len(opened.tracks) == 1
 
 
 def test_notes_hours_apart_keep_their_times():
     far = NoteEvent(9000.0, 9001.0, 60, 0.5, (0, 24, -25))
-    opened = mido.MidiFile(file=io.BytesIO(midi_file([far], 120, track_per_pitch=False)))
+    opened = mido.MidiFile(file=io.BytesIO(midi_file([far], Grid(), track_per_pitch=False)))
     assert [(m.type, m.time) for m in opened.tracks[1]][1] == ("pitchwheel", 9000 * 2 * 220)
     assert [m.pitch for m in opened.tracks[1] if m.type == "pitchwheel"] == [0, 8191, -8192]
 
@@ -168,6 +169,8 @@ def test_a_faint_note_is_still_a_note_on():
         {"max_hz": 30_000},
         {"min_hz": 500, "max_hz": 400},
         {"tempo": 0},
+        {"tempo": "fast"},
+        {"quantize": 3},
         {"quantise": True},
     ],
 )

@@ -4,8 +4,9 @@ Intelligence Lab, without TensorFlow.
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -27,6 +28,7 @@ from neuralib.executors import (
 )
 
 from .graph import Array
+from .grid import Grid, find_grid
 from .midi import midi_file
 from .notes import BINS_PER_SEMITONE, CONTOURS, PITCHES, NoteEvent, Rules, min_frames, note_events
 from .windows import FRAMES_PER_WINDOW, batches, frame_count, resampled_length, window_count
@@ -62,8 +64,17 @@ class BasicPitchParams(Params):
         Field(description="One MIDI track per pitch, so that notes that sound together keep their bends."),
     ] = False
     tempo: Annotated[
-        float, Field(ge=10, le=480, description="Tempo written into the MIDI file (quarter notes a minute).")
+        Annotated[float, Field(ge=10, le=480)] | Literal["auto"],
+        Field(
+            description="Tempo of the MIDI file (quarter notes a minute). auto follows the beats of the recording."
+        ),
     ] = 120.0
+    quantize: Annotated[
+        Literal[4, 8, 16, 32] | None,
+        Field(
+            description="Move notes to the nearest 1/n of a whole note on the tempo's grid; null leaves them."
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _limits_in_order(self) -> Self:
@@ -126,13 +137,21 @@ class BasicPitch(Executor[BasicPitchParams]):
     def run(self, recording: Recording, params: BasicPitchParams, context: RunContext) -> Output:
         if recording.frames == 0:
             raise AudioTooShort
-        heard = self._listen(recording, context)
-        events = note_events(*heard, params.rules, with_bends=params.pitch_bends)
+        samples = resampled_length(recording.frames, recording.sample_rate)
+        total = window_count(samples)
+        note, onset, contour = (
+            part[: frame_count(samples)] for part in self._listen(recording, total, context)
+        )
+        events = note_events(note, onset, contour, params.rules, with_bends=params.pitch_bends)
+        still_here = partial(context.progress, total, total)
+        grid = find_grid(onset, still_here) if params.tempo == "auto" else Grid(params.tempo)
+        if params.quantize:
+            events = grid.quantised(events, params.quantize)
         midi = context.scratch / "notes.mid"
-        midi.write_bytes(midi_file(events, params.tempo, track_per_pitch=params.multiple_pitch_bends))
+        midi.write_bytes(midi_file(events, grid, track_per_pitch=params.multiple_pitch_bends))
         table = context.scratch / "notes.json"
-        table.write_text(_as_json(events, params.tempo), encoding="utf-8")
-        facts = self._facts(events)
+        table.write_text(_as_json(events, grid), encoding="utf-8")
+        facts = self._facts(events, grid)
         return Output(
             files=(
                 FileOutput("midi", "notes.mid", "audio/midi", midi, facts),
@@ -146,13 +165,11 @@ class BasicPitch(Executor[BasicPitchParams]):
             self._listener.close()
         self._listener = None
 
-    def _listen(self, recording: Recording, context: RunContext) -> tuple[Array, Array, Array]:
-        """Note, onset and contour posteriorgram of the whole recording: `(frames, 88 or 264)`. The last is on disk:
-        it is the large one, 0.3 GB an hour, and only the frames of notes are read again.
+    def _listen(self, recording: Recording, total: int, context: RunContext) -> tuple[Array, Array, Array]:
+        """Note, onset and contour posteriorgram of all windows: `(142 total, 88 or 264)`. The last is on disk: it
+        is the large one, 0.3 GB an hour, and only the frames of notes are read again.
         """
         assert self._listener is not None, "load comes first"
-        samples = resampled_length(recording.frames, recording.sample_rate)
-        total = window_count(samples)
         frames = total * FRAMES_PER_WINDOW
         note, onset = np.empty((2, frames, PITCHES), np.float32)
         contour = np.memmap(context.scratch / "contour.f32", np.float32, "w+", shape=(frames, CONTOURS))
@@ -163,22 +180,23 @@ class BasicPitch(Executor[BasicPitchParams]):
             note[at], onset[at], contour[at] = part
             done += len(part[0]) // FRAMES_PER_WINDOW
             context.progress(done, total)
-        heard = slice(frame_count(samples))
-        return note[heard], onset[heard], contour[heard]
+        return note, onset, contour
 
-    def _facts(self, events: Sequence[NoteEvent]) -> dict[str, Any]:
+    def _facts(self, events: Sequence[NoteEvent], grid: Grid) -> dict[str, Any]:
         pitches = [event.pitch for event in events]
         return {
             "notes": len(events),
             "lowest_pitch": min(pitches, default=None),
             "highest_pitch": max(pitches, default=None),
+            "tempo": grid.tempo,
+            "beats": len(grid.beats),
             "backend": f"torch {version('torch')}",
         }
 
 
-def _as_json(events: Sequence[NoteEvent], tempo: float) -> str:
-    """The notes in order of time. Seconds, MIDI pitch numbers; bends in thirds of a semitone, evenly spread over the
-    note.
+def _as_json(events: Sequence[NoteEvent], grid: Grid) -> str:
+    """The notes in order of time, the tempo and the beats. Seconds, MIDI pitch numbers; bends in thirds of a
+    semitone, evenly spread over the note.
     """
     ordered = sorted(events, key=lambda event: (event.start, event.pitch, event.end))
     notes = [
@@ -192,6 +210,10 @@ def _as_json(events: Sequence[NoteEvent], tempo: float) -> str:
         }
         for event in ordered
     ]
-    return json.dumps(
-        {"tempo": tempo, "bends_per_semitone": BINS_PER_SEMITONE, "notes": notes}, separators=(",", ":")
-    )
+    table = {
+        "tempo": grid.tempo,
+        "beats": [round(beat, 6) for beat in grid.beats],
+        "bends_per_semitone": BINS_PER_SEMITONE,
+        "notes": notes,
+    }
+    return json.dumps(table, separators=(",", ":"))

@@ -34,7 +34,8 @@ class Listener:
         self._network = load(path, device)
         on_cpu = self._device.type == "cpu"
         self.windows_per_batch = WINDOWS_PER_BATCH_CPU if on_cpu else WINDOWS_PER_BATCH_ELSEWHERE
-        self._workers = _single_threaded(torch.get_num_threads()) if on_cpu else None
+        self._threads = torch.get_num_threads()
+        self._workers = _single_threaded(self._threads) if on_cpu else None
 
     def posteriorgrams(self, batches: Iterable[Array]) -> Iterator[Posteriorgrams]:
         """Those of each batch of `(n, 43844)` windows, in order. Raises OutOfMemory."""
@@ -45,7 +46,7 @@ class Listener:
         try:
             for batch in batches:
                 running.append(self._workers.submit(self._hear, batch))
-                if len(running) > torch.get_num_threads():
+                if len(running) > self._threads:
                     yield running.popleft().result()
             while running:
                 yield running.popleft().result()

@@ -6,15 +6,14 @@ directly: a message object for each of a long recording's pitch bends would take
 
 import struct
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .grid import RESOLUTION, Grid
 from .notes import BINS_PER_SEMITONE, NoteEvent
 
-RESOLUTION = 220
-"""Ticks in a quarter note."""
 ELECTRIC_PIANO = 4
 CHANNELS = tuple(c for c in range(16) if c != 9)
 """The tenth is for drums."""
@@ -28,13 +27,13 @@ Messages = NDArray[np.int64]
 """`(n, 5)`: tick, rank among the messages of one tick, status, two data bytes."""
 
 
-def midi_file(notes: Sequence[NoteEvent], tempo: float, *, track_per_pitch: bool) -> bytes:
-    """The file. `tempo` is in quarter notes a minute and only sets the grid: times stay what they are. A channel
-    has one pitch wheel, so bends are kept where a note sounds alone, or everywhere with `track_per_pitch`.
+def midi_file(notes: Sequence[NoteEvent], grid: Grid, *, track_per_pitch: bool) -> bytes:
+    """The file. The grid says which tick a second is; times stay what they are. A channel has one pitch wheel, so
+    bends are kept where a note sounds alone, or everywhere with `track_per_pitch`.
     """
-    tracks = [_tempo_track(tempo)]
+    tracks = [_tempo_track(grid)]
     for number, (group, bent) in enumerate(_instruments(notes, track_per_pitch=track_per_pitch)):
-        messages = np.concatenate([_note_messages(group, tempo), *_bend_messages(bent, tempo)])
+        messages = np.concatenate([_note_messages(group, grid), *_bend_messages(bent, grid)])
         tracks.append(_track(messages, CHANNELS[number % len(CHANNELS)]))
     header = b"MThd" + struct.pack(">LHHH", 6, 1, len(tracks), RESOLUTION)
     return header + b"".join(b"MTrk" + struct.pack(">L", len(track)) + track for track in tracks)
@@ -64,20 +63,16 @@ def _sounding_alone(notes: Sequence[NoteEvent]) -> list[NoteEvent]:
     ]
 
 
-def _ticks(seconds: NDArray[np.float64], tempo: float) -> NDArray[np.int64]:
-    return np.rint(seconds / (60.0 / (tempo * RESOLUTION))).astype(np.int64)
-
-
-def _note_messages(notes: Sequence[NoteEvent], tempo: float) -> Messages:
+def _note_messages(notes: Sequence[NoteEvent], grid: Grid) -> Messages:
     """A note ends with a second note-on of velocity 0. At one tick ends come before starts of the same pitch."""
     times = np.array([[n.start, n.end] for n in notes]).T.ravel()
     pitch = np.tile([n.pitch for n in notes], 2)
     velocity = np.concatenate([[n.velocity for n in notes], np.zeros(len(notes), np.int64)])
     rank = (10 << 16) + (pitch << 8) + velocity
-    return np.stack([_ticks(times, tempo), rank, np.full(len(times), NOTE_ON), pitch, velocity], axis=1)
+    return np.stack([grid.ticks(times), rank, np.full(len(times), NOTE_ON), pitch, velocity], axis=1)
 
 
-def _bend_messages(notes: Sequence[NoteEvent], tempo: float) -> list[Messages]:
+def _bend_messages(notes: Sequence[NoteEvent], grid: Grid) -> list[Messages]:
     bent = [n for n in notes if n.bends]
     if not bent:
         return []
@@ -87,14 +82,27 @@ def _bend_messages(notes: Sequence[NoteEvent], tempo: float) -> list[Messages]:
     bend = np.clip(bend, -BEND_CENTRE, BEND_CENTRE - 1)
     wheel = bend + BEND_CENTRE
     rank = (7 << 16) + bend
-    return [
-        np.stack([_ticks(times, tempo), rank, np.full(len(bend), BEND), wheel & 0x7F, wheel >> 7], axis=1)
-    ]
+    return [np.stack([grid.ticks(times), rank, np.full(len(bend), BEND), wheel & 0x7F, wheel >> 7], axis=1)]
 
 
-def _tempo_track(tempo: float) -> bytes:
-    microseconds = int(6e7 / (60.0 / ((60.0 / (tempo * RESOLUTION)) * RESOLUTION)))
-    return b"\x00\xff\x51\x03" + struct.pack(">L", microseconds)[1:] + FOUR_FOUR + END
+def _tempo_track(grid: Grid) -> bytes:
+    tempi = grid.tempi()
+    track = b"\x00" + _tempo(tempi[0][1]) + FOUR_FOUR
+    for (before, _), (tick, microseconds) in pairwise(tempi):
+        track += _delta(tick - before) + _tempo(microseconds)
+    return track + END
+
+
+def _tempo(microseconds: int) -> bytes:
+    return b"\xff\x51\x03" + microseconds.to_bytes(3)
+
+
+def _delta(ticks: int) -> bytes:
+    """A number in groups of seven bits, the last group without the high bit."""
+    groups = [ticks & 0x7F]
+    while ticks := ticks >> 7:
+        groups.append(ticks & 0x7F | 0x80)
+    return bytes(reversed(groups))
 
 
 def _track(messages: Messages, channel: int) -> bytes:
