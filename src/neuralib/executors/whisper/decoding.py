@@ -188,7 +188,7 @@ class _Sampler:
             chances = (logits / self._temperature).softmax(dim=-1)
             chosen = torch.multinomial(chances, 1, replacement=True, generator=self._random)[:, 0]
         ended = torch.tensor([self._eot in text[-1:] for text in self.texts], device=logits.device)
-        logprobs = logits.log_softmax(dim=-1).gather(1, chosen[:, None])[:, 0]
+        logprobs = logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(dim=-1)
         self._total += logprobs.masked_fill(ended, 0.0)
         chosen = chosen.masked_fill(ended, self._eot)
         for text, token in zip(self.texts, chosen.tolist(), strict=True):
