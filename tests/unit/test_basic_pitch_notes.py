@@ -100,6 +100,15 @@ def test_a_few_frames_give_the_same_notes(frames):
     assert_same_notes(*posteriorgrams(1, frames)[:2], Rules(min_frames=0, frame_threshold=0.01))
 
 
+def test_a_cancelled_search_for_notes_stops():
+    def cancelled():
+        raise InterruptedError
+
+    note, onset, contour = posteriorgrams(2, 1000)
+    with pytest.raises(InterruptedError):
+        note_events(note, onset, contour, Rules(), pulse=cancelled)
+
+
 def test_no_frames_give_no_notes():
     nothing = np.zeros((0, 88), np.float32)
     assert find_notes(nothing, nothing, Rules()) == []

@@ -142,13 +142,15 @@ class BasicPitch(Executor[BasicPitchParams]):
         note, onset, contour = (
             part[: frame_count(samples)] for part in self._listen(recording, total, context)
         )
-        events = note_events(note, onset, contour, params.rules, with_bends=params.pitch_bends)
-        still_here = partial(context.progress, total, total)
-        grid = find_grid(onset, still_here) if params.tempo == "auto" else Grid(params.tempo)
+        alive = partial(context.progress, total, total)
+        events = note_events(note, onset, contour, params.rules, with_bends=params.pitch_bends, pulse=alive)
+        alive()
+        grid = find_grid(onset, alive) if params.tempo == "auto" else Grid(params.tempo)
         if params.quantize:
             events = grid.quantised(events, params.quantize)
         midi = context.scratch / "notes.mid"
         midi.write_bytes(midi_file(events, grid, track_per_pitch=params.multiple_pitch_bends))
+        alive()
         table = context.scratch / "notes.json"
         table.write_text(_as_json(events, grid), encoding="utf-8")
         facts = self._facts(events, grid)

@@ -5,7 +5,7 @@ strongest period of the onsets' autocorrelation under a bell around 120; the bea
 onsets whose steps keep to that period.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .graph import Array
-from .notes import NoteEvent, frame_times
+from .notes import NoteEvent, Pulse, frame_times, paced, without_pulse
 from .windows import HOP, SAMPLE_RATE
 
 Floats = NDArray[np.float64]
@@ -32,7 +32,6 @@ SOFTENED = np.exp(-0.5 * (np.arange(-4, 5) / 1.5) ** 2)
 """A period is seldom a whole number of frames: onsets 17 ms apart still count as one."""
 STEADYING = 5
 """Beats averaged into one."""
-PULSE_FRAMES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +96,8 @@ class Grid:
         return np.asarray(np.interp(quarters, counted, at) + beyond)
 
 
-def find_grid(onset: Array, pulse: Callable[[], None] = lambda: None) -> Grid:
-    """The grid in an onset posteriorgram `(frames, 88)`; 120 and no beats where nothing repeats. `pulse` is called
-    at least once every 4096 frames.
-    """
+def find_grid(onset: Array, pulse: Pulse = without_pulse) -> Grid:
+    """The grid in an onset posteriorgram `(frames, 88)`; 120 and no beats where nothing repeats."""
     strength = onset.sum(axis=1, dtype=np.float64)
     tempo = _tempo(strength)
     if tempo is None:
@@ -146,7 +143,7 @@ def _vertex(score: Floats, best: int) -> float:
     return float(0.5 * (left - right) / bend) if bend else 0.0
 
 
-def _beats(strength: Floats, period: float, pulse: Callable[[], None]) -> NDArray[np.int64]:
+def _beats(strength: Floats, period: float, pulse: Pulse) -> NDArray[np.int64]:
     """Frames of the beats: the path that gathers most onset strength in steps of about `period` frames."""
     reach = np.arange(-round(period / 8), round(period / 8) + 1)
     blurred = np.convolve(strength, np.exp(-0.5 * (reach * 32 / period) ** 2), "same")
@@ -156,14 +153,12 @@ def _beats(strength: Floats, period: float, pulse: Callable[[], None]) -> NDArra
     longest = int(steps[-1])
     score = np.concatenate([np.zeros(longest), gain])
     came_from = np.full(len(score), -1)
-    for at in range(longest, len(score)):
+    for at in paced(range(longest, len(score)), pulse):
         before = score[at - steps] - cost
         best = int(before.argmax())
         if before[best] > 0:
             score[at] += before[best]
             came_from[at] = at - steps[best]
-        if at % PULSE_FRAMES == 0:
-            pulse()
     path = [len(score) - 1 - int(score[: -longest - 1 : -1].argmax())]
     while came_from[path[-1]] >= longest:
         path.append(int(came_from[path[-1]]))

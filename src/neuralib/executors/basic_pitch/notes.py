@@ -8,15 +8,17 @@ order that is sorted once.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .graph import Array
 from .windows import FRAMES, HOP, SAMPLE_RATE, WINDOW
+
+Item = TypeVar("Item")
 
 LOWEST_PITCH = 21
 PITCHES = 88
@@ -33,6 +35,22 @@ WINDOW_DRIFT = (HOP / SAMPLE_RATE) * (FRAMES - WINDOW / HOP) + 0.0018
 """Seconds that frame times fall behind per window; 0.0018 is the published correction."""
 ROWS = 128
 """Frames looked at at a time: their float64 stays in a core's own cache."""
+
+
+Pulse = Callable[[], None]
+"""Called several times a second, whatever the length of the recording; what it raises ends the work."""
+
+
+def without_pulse() -> None:
+    """For those who need not be asked."""
+
+
+def paced(items: Iterable[Item], pulse: Pulse, every: int = 4096) -> Iterator[Item]:
+    """The items, with a pulse after so many."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % every == 0:
+            pulse()
 
 
 class FrameNote(NamedTuple):
@@ -88,7 +106,7 @@ def _column(hertz: float) -> int:
     return min(max(round(pitch - LOWEST_PITCH), 0), PITCHES)
 
 
-def find_notes(note: Array, onset: Array, rules: Rules) -> list[FrameNote]:
+def find_notes(note: Array, onset: Array, rules: Rules, pulse: Pulse = without_pulse) -> list[FrameNote]:
     """Notes in posteriorgrams of shape `(frames, 88)`: those with an onset, last first, then the loudest of what
     is left.
     """
@@ -97,22 +115,23 @@ def find_notes(note: Array, onset: Array, rules: Rules) -> list[FrameNote]:
     if note.size == 0:
         return []
     energy = _Energy(note, rules, lowest=LOWEST_PITCH + kept.start)
-    energy.take_onsets(_onsets(note, onset, rules.onset_threshold))
+    energy.take_onsets(_onsets(note, onset, rules.onset_threshold, pulse), pulse)
     if rules.melodia_trick:
-        energy.take_loudest()
+        energy.take_loudest(pulse)
     return energy.notes
 
 
-def _onsets(note: Array, onset: Array, threshold: float) -> list[tuple[int, int]]:
+def _onsets(note: Array, onset: Array, threshold: float, pulse: Pulse) -> list[tuple[int, int]]:
     """Frame and column of every peak over time that reaches the threshold, in order. A peak is one of the onset
     posteriorgram or of the rise of the note posteriorgram, scaled to the same maximum.
     """
-    steepest = max(float(_rise(note, start).max()) for start in range(0, len(note), ROWS))
+    blocks = range(0, len(note), ROWS)
+    steepest = max(float(_rise(note, start).max()) for start in paced(blocks, pulse))
     if steepest == 0:
         return []
     scale = onset.max().astype(np.float64)
     found: list[tuple[int, int]] = []
-    for start in range(0, len(note), ROWS):
+    for start in paced(blocks, pulse):
         first, last = max(start - 1, 0), min(start + ROWS + 1, len(note))
         rise = _rise(note, first, last)
         rise *= scale
@@ -153,15 +172,15 @@ class _Energy:
         self._last = len(note) - 1
         self.notes: list[FrameNote] = []
 
-    def take_onsets(self, onsets: Sequence[tuple[int, int]]) -> None:
-        for start, column in reversed(onsets):
+    def take_onsets(self, onsets: Sequence[tuple[int, int]], pulse: Pulse) -> None:
+        for start, column in paced(reversed(onsets), pulse):
             _, end = self._forward(start, column)
             if end - start > self._rules.min_frames:
                 self._silence(start, end, column, neighbours=True)
                 self._add(start, end, column)
 
-    def take_loudest(self) -> None:
-        for frame, column in self._loud_cells():
+    def take_loudest(self, pulse: Pulse) -> None:
+        for frame, column in paced(self._loud_cells(), pulse):
             if self._columns[column][frame]:
                 continue
             self._silence(frame, frame + 1, column, neighbours=False)
@@ -211,7 +230,9 @@ class _Energy:
         self.notes.append(FrameNote(start, end, column + self._lowest, amplitude))
 
 
-def pitch_bends(contour: Array, notes: Sequence[FrameNote]) -> list[tuple[int, ...]]:
+def pitch_bends(
+    contour: Array, notes: Sequence[FrameNote], pulse: Pulse = without_pulse
+) -> list[tuple[int, ...]]:
     """For each note and each of its frames, how far the loudest contour near its pitch lies from it, in thirds of
     a semitone. `contour` is `(frames, 264)`.
     """
@@ -220,7 +241,7 @@ def pitch_bends(contour: Array, notes: Sequence[FrameNote]) -> list[tuple[int, .
     for index, found in enumerate(notes):
         by_pitch[found.pitch].append(index)
     bends: list[tuple[int, ...]] = [()] * len(notes)
-    for pitch, indices in by_pitch.items():
+    for pitch, indices in paced(by_pitch.items(), pulse, every=8):
         centre = BINS_PER_SEMITONE * (pitch - LOWEST_PITCH)
         low, high = max(centre - BEND_REACH, 0), min(centre + BEND_REACH + 1, CONTOURS)
         near = weights[low - centre + BEND_REACH : high - centre + BEND_REACH]
@@ -241,13 +262,19 @@ def frame_times(frames: int) -> NDArray[np.float64]:
 
 
 def note_events(
-    note: Array, onset: Array, contour: Array, rules: Rules, *, with_bends: bool = True
+    note: Array,
+    onset: Array,
+    contour: Array,
+    rules: Rules,
+    *,
+    with_bends: bool = True,
+    pulse: Pulse = without_pulse,
 ) -> list[NoteEvent]:
     """The notes in posteriorgrams of one recording, in the order in which they were found."""
-    notes = find_notes(note, onset, rules)
+    notes = find_notes(note, onset, rules, pulse)
     times = frame_times(len(note)).tolist()
     bends: Sequence[tuple[int, ...] | None] = (
-        pitch_bends(contour, notes) if with_bends else [None] * len(notes)
+        pitch_bends(contour, notes, pulse) if with_bends else [None] * len(notes)
     )
     return [
         NoteEvent(times[n.start], times[n.end], n.pitch, float(n.amplitude), bend)
