@@ -77,7 +77,7 @@ class Bars:
     def change(self, job: UUID, label: str, body: dict[str, Any]) -> None:
         """Show where a job is."""
         progress = body.get("progress") or {}
-        fraction = 1.0 if body["state"] == "succeeded" else float(progress.get("fraction") or 0.0)
+        fraction = 1.0 if body["state"] == "succeeded" else min(float(progress.get("fraction") or 0.0), 0.99)
         note = _note(body, progress)
         if job not in self._tasks:
             self._tasks[job] = self._progress.add_task(label, total=1.0, note="")
