@@ -1,7 +1,7 @@
 """Train the mini separator: `python train.py --data DIR --run DIR --minutes 60 --cooldown 15`.
 
-Stems of different songs are remixed, and what comes out is compared in time. A run resumes from `trunk.pt`, the state at full learning
-rate; the cooldown starts from there, so a longer run can go on where an earlier one cooled down.
+Stems of different songs are remixed, and what comes out is compared in time. A run resumes from `trunk.pt`, also where an
+earlier one has cooled down: warming up again loses less than throwing the cooldown's steps away.
 Songs rendered while training are picked up.
 """
 
@@ -121,7 +121,7 @@ def scores(network: torch.nn.Module, tests: list[torch.Tensor]) -> list[float]:
 
 
 class Training:
-    """A network, its average, and how far it got; `trunk.pt` is its state at full learning rate."""
+    """A network, its average, and how far it got; `trunk.pt` keeps it all."""
 
     def __init__(self, run: Path, rate: float, batch: int) -> None:
         torch.manual_seed(0)

@@ -144,7 +144,12 @@ CHECKPOINTS = (
         title="Small Hybrid Demucs, trained by us on synthetic songs",
         license="MIT",
         commercial_use=True,
-        sources=(Bundled(Path(__file__).parents[1] / "bundled" / "hdemucs_mini.safetensors", sha256=""),),
+        sources=(
+            Bundled(
+                Path(__file__).parents[1] / "bundled" / "hdemucs_mini.safetensors",
+                sha256="c7c7a5d453666bc25b20aff83f4a32fc8c2996170696e09c1191f9619d05bfa4",
+            ),
+        ),
         details=Shape(segment=Fraction(3), fixed=False).details,
     ),
     _official(
