@@ -193,8 +193,10 @@ class _Energy:
 
     def _loud_cells(self) -> Iterator[tuple[int, int]]:
         """Cells above the threshold that no note has taken, the loudest first, ties in order of time and pitch."""
-        quiet = np.stack([np.frombuffer(bytes(c), np.bool_) for c in self._columns], axis=1)
-        frames, columns = np.nonzero(~quiet & (self._note > np.float64(self._rules.frame_threshold)))
+        frames, columns = np.nonzero(self._note > np.float64(self._rules.frame_threshold))
+        taken = np.frombuffer(b"".join(self._columns), np.bool_).reshape(len(self._columns), -1)
+        left = ~taken[columns, frames]
+        frames, columns = frames[left], columns[left]
         order = np.argsort(-self._note[frames, columns], kind="stable")
         return zip(frames[order].tolist(), columns[order].tolist(), strict=True)
 
