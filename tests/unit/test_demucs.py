@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -172,25 +174,15 @@ def stems_of(output: Output) -> Samples:
 
 
 def stock(made: torch.nn.Module, audio: Samples, **options: Any) -> Samples:
-    """What `demucs.api.Separator.separate_tensor` says; it reads its weights from a repository, so it is made
-    without one."""
-    separator = Separator.__new__(Separator)
-    separator._model = made if isinstance(made, BagOfModels) else BagOfModels([made])
-    separator._audio_channels, separator._samplerate = 2, RATE
-    separator.update_parameter(
-        device="cpu",
-        shifts=0,
-        overlap=0.25,
-        split=True,
-        segment=None,
-        jobs=0,
-        progress=False,
-        callback=None,
-        callback_arg=None,
-    )
-    separator.update_parameter(**options)
-    _, made_stems = separator.separate_tensor(torch.from_numpy(audio))
-    return np.stack([stem.numpy() for stem in made_stems.values()])
+    """What `demucs.api.Separator.separate_tensor` says, with a network that it is given."""
+
+    class Given(Separator):
+        def _load_model(self) -> None:
+            self._model = made if isinstance(made, BagOfModels) else BagOfModels([made])
+            self._audio_channels, self._samplerate = 2, RATE
+
+    _, stems = Given(device="cpu", **{"shifts": 0, **options}).separate_tensor(torch.from_numpy(audio))
+    return np.stack([stem.numpy() for stem in stems.values()])
 
 
 def snr(ours: Samples, theirs: Samples) -> float:
@@ -219,7 +211,7 @@ def test_a_spectral_separator_says_what_stock_says(spectral, studio, options):
     made, executor = spectral
     audio = song(3.4)
     ours = stems_of(studio.run(executor, studio.recording(audio), mode="model", **options))
-    theirs = stock(made, audio, **{"segment": v for k, v in options.items() if k == "segment_s"})
+    theirs = stock(made, audio, segment=options.get("segment_s"))
     assert snr(ours, theirs) >= 90
 
 
@@ -232,3 +224,218 @@ def test_seeded_shifts_draw_what_stock_draws(spectral, studio):
     ours = stems_of(studio.run(executor, mix, mode="model", shifts=2, seed=7))
     assert snr(ours, theirs) >= 90
     assert not np.array_equal(ours, stems_of(studio.run(executor, mix, mode="model", shifts=2, seed=8)))
+
+
+def test_a_bag_mixes_its_members_as_stock_does(studio, tmp_path):
+    members = [network(HDemucs, SPECTRAL, seed) for seed in (1, 2)]
+    files = [saved(member, SPECTRAL, tmp_path / f"{i}.safetensors") for i, member in enumerate(members)]
+    audio = song(1.8)
+    ours = stems_of(studio.run(loaded(files), studio.recording(audio), mode="model"))
+    assert snr(ours, stock(BagOfModels(members), audio)) >= 90
+
+
+# ── fewer stems, fewer passes ─────────────────────────────────────────────────────────────────────────
+
+
+def test_a_fine_tuned_bag_runs_one_member_for_one_stem(studio, tmp_path):
+    members = [network(HDemucs, SPECTRAL, seed) for seed in range(4)]
+    files = [saved(member, SPECTRAL, tmp_path / f"{i}.safetensors") for i, member in enumerate(members)]
+    executor, mix = loaded(files, "htdemucs_ft"), studio.recording(song(1.8))
+    watch = Watch()
+    vocals = studio.run(executor, mix, watch, stems=["vocals"], mode="model")
+    assert [audio.name for audio in vocals.audio] == ["vocals"]
+    assert watch.heard[-1] == (3, 3)
+    diagonal = [[float(m == s) for s in range(4)] for m in range(4)]
+    theirs = stock(BagOfModels(members, diagonal), mix.read())
+    assert snr(stems_of(vocals), theirs[3:]) >= 90
+    assert snr(stems_of(studio.run(executor, mix, watch, mode="model")), theirs) >= 90
+    assert watch.heard[-1] == (12, 12)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "windows", "passes"),
+    [
+        ("htdemucs", {}, 6, 1),
+        ("htdemucs", {"overlap": 0.5}, 8, 1),
+        ("htdemucs_ft", {}, 24, 4),
+        ("htdemucs_ft", {"stems": ["vocals"]}, 6, 1),
+        ("htdemucs_6s", {"stems": ["piano", "guitar"]}, 6, 1),
+        ("hdemucs_mini", {}, 14, 1),
+    ],
+)
+def test_the_plan_tells_the_windows_before_the_run(name, params, windows, passes):
+    checkpoint = next(c for c in CHECKPOINTS if c.name == name)
+    info = AudioInfo("wav", "pcm_s16le", "pcm_16", 48_000, 2, 48_000 * 30)
+    plan = Demucs.plan(info, DemucsParams(**params), checkpoint)
+    assert (plan.windows, plan.passes) == (windows, passes)
+
+
+@pytest.mark.parametrize("params", [{}, {"shifts": 3, "seed": 5}, {"batch": 4, "shifts": 2}])
+@pytest.mark.parametrize("shape", [(44_100, 2), (32_000, 3)])
+def test_progress_counts_up_to_the_plan(transformer, studio, tmp_path, params, shape):
+    made, executor = transformer
+    rate, channels = shape
+    path = saved(made, HYBRID_TRANSFORMER, tmp_path / "explicit.safetensors")
+    checkpoint = Checkpoint("explicit", "explicit", "MIT", commercial_use=True, sources=(File(path),))
+    mix, watch = studio.recording(song(0.7, rate, channels), rate), Watch()
+    studio.run(executor, mix, watch, **params)
+    info = AudioInfo("wav", "pcm_f32le", "float", rate, channels, mix.frames)
+    windows = Demucs.plan(info, DemucsParams(**params), checkpoint).windows
+    assert watch.heard[0] == (0, windows)
+    assert watch.heard[-1] == (windows, windows)
+    assert [done for done, _ in watch.heard] == sorted(done for done, _ in watch.heard)
+
+
+@pytest.mark.parametrize(
+    ("params", "field"),
+    [({"stems": ["kazoo"]}, "/params/stems"), ({"segment_s": 9.0}, "/params/segment_s")],
+)
+def test_what_the_weights_do_not_know_is_refused_by_name(params, field):
+    info = AudioInfo("wav", "pcm_s16le", "pcm_16", 44_100, 2, 44_100)
+    with pytest.raises(ValidationFailed) as caught:
+        Demucs.plan(info, DemucsParams(**params), CHECKPOINTS[0])
+    assert [f.pointer for f in caught.value.fields] == [field]
+
+
+# ── the recording's own rate, channels and frames, and a null ─────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "subtype"),
+    [
+        (8_000, 1, "pcm_16"),
+        (44_100, 2, "float"),
+        (48_000, 2, "pcm_24"),
+        (96_000, 1, "float"),
+        (44_100, 6, "pcm_16"),
+    ],
+)
+def test_stems_have_the_shape_of_the_mix_and_null(spectral, studio, rate, channels, subtype):
+    _, executor = spectral
+    audio = song(0.6, rate, channels)
+    steps = {"pcm_16": 1 << 15, "pcm_24": 1 << 23}.get(subtype)
+    audio = (np.rint(audio * steps) / steps).astype(np.float32) if steps else audio
+    output = studio.run(executor, studio.recording(audio, rate, subtype))
+    for stem in output.audio:
+        made = stem.recording
+        assert (made.sample_rate, made.channels, made.frames, made.subtype) == (
+            rate,
+            channels,
+            audio.shape[1],
+            subtype,
+        )
+    residual = audio - stems_of(output).sum(0, dtype=np.float64)
+    if steps:
+        assert not residual.any()
+        assert not (stems_of(output) * steps % 1).any()
+    else:
+        assert 20 * np.log10(np.sqrt((residual**2).mean())) < -120
+    assert output.facts["exact"] is True
+    assert output.facts["null_dbfs"] < -120
+
+
+def test_the_model_mode_leaves_the_stems_as_they_are_and_says_what_is_missing(spectral, studio):
+    _, executor = spectral
+    audio = song(0.5)
+    output = studio.run(executor, studio.recording(audio), mode="model")
+    power = ((audio - stems_of(output).sum(0, dtype=np.float64)) ** 2).mean()
+    assert output.facts["exact"] is False
+    assert output.facts["null_dbfs"] == pytest.approx(10 * np.log10(power), abs=1e-3)
+
+
+def test_some_of_the_stems_are_never_called_exact(spectral, studio):
+    output = studio.run(spectral[1], studio.recording(song(0.5)), stems=["bass", "drums"])
+    assert [audio.name for audio in output.audio] == ["drums", "bass"]
+    assert (output.facts["exact"], output.facts["null_dbfs"]) == (False, None)
+
+
+# ── edges ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("frames", [1, 441, 2_049])
+@pytest.mark.parametrize("fixture", ["transformer", "spectral"])
+def test_the_shortest_recordings_come_back_whole(request, studio, fixture, frames):
+    _, executor = request.getfixturevalue(fixture)
+    audio = song(0.1)[:, :frames]
+    output = studio.run(executor, studio.recording(audio))
+    assert stems_of(output).shape == (4, 2, frames)
+    assert output.facts["null_dbfs"] < -120
+
+
+def test_one_sample_at_a_high_rate_is_less_than_one_at_the_models(spectral, studio):
+    output = studio.run(spectral[1], studio.recording(song(0.1, 192_000, 1)[:, :1], 192_000))
+    assert stems_of(output).shape == (4, 1, 1)
+    assert output.facts["null_dbfs"] < -120
+
+
+@pytest.mark.parametrize("level", [0.0, 0.25, -1.0])
+def test_silence_and_direct_current_come_back_finite_and_null(spectral, studio, level):
+    audio = np.full((2, 30_000), level, np.float32)
+    output = studio.run(spectral[1], studio.recording(audio))
+    stems = stems_of(output)
+    assert np.isfinite(stems).all()
+    assert output.facts["null_dbfs"] < -120
+    if level == 0:
+        assert np.abs(stems).max() < 1e-6
+
+
+def test_nothing_and_not_a_number_are_refused(spectral, studio):
+    with pytest.raises(AudioTooShort):
+        studio.run(spectral[1], studio.recording(song(0.1)[:, :0]))
+    broken = song(0.2)
+    broken[1, 77] = np.nan
+    with pytest.raises(NonFiniteAudio):
+        studio.run(spectral[1], studio.recording(broken))
+
+
+@pytest.mark.parametrize("window", [0, 1, -1])
+def test_a_cancelled_run_stops_within_a_window(spectral, studio, window):
+    watch = Watch(cancel_at=window)
+    with pytest.raises(Cancelled):
+        studio.run(spectral[1], studio.recording(song(2.0)), watch)
+    done, total = watch.heard[-1]
+    assert done == (total if window < 0 else window)
+
+
+# ── loading ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_file_may_not_name_another_class(tmp_path):
+    path = tmp_path / "evil.safetensors"
+    save_file(
+        {"weight": torch.zeros(1)},
+        path,
+        {"klass": "subprocess.Popen", "args": "[]", "kwargs": '{"args": "true"}'},
+    )
+    with pytest.raises(ModelLoadFailed, match="none of demucs"):
+        loaded([path])
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{}"])
+def test_a_file_that_is_no_checkpoint_is_said_to_be_none(tmp_path, content):
+    path = tmp_path / "broken.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ModelLoadFailed, match=r"broken\.safetensors"):
+        loaded([path])
+
+
+def test_half_precision_tensors_run_in_full_precision(studio, tmp_path):
+    made = network(HDemucs, SPECTRAL).half()
+    executor = loaded([saved(made, SPECTRAL, tmp_path / "half.safetensors")])
+    audio = song(0.5)
+    ours = stems_of(studio.run(executor, studio.recording(audio), mode="model"))
+    assert snr(ours, stock(made.float(), audio)) >= 90
+
+
+def test_a_precision_that_the_device_lacks_is_refused(tmp_path):
+    path = saved(network(HDemucs, SPECTRAL), SPECTRAL, tmp_path / "mini.safetensors")
+    with pytest.raises(PrecisionUnsupported):
+        Demucs().load(weights([path]), "cpu", "fp16")
+
+
+def test_importing_the_executor_loads_nothing_heavy():
+    code = (
+        "import sys, neuralib.executors.demucs as d; d.Demucs.params.model_json_schema();"
+        "sys.exit(bool({'torch', 'demucs', 'soxr', 'av', 'safetensors'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

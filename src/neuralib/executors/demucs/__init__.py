@@ -7,6 +7,7 @@ Everything heavy is imported by `load`: this module also serves to validate para
     task.py          what a job asks of them
     windows.py       which windows a separation looks at
     networks.py      tensors from disk into networks
+    acceleration.py  the same networks, faster: layers.py, attention.py, spectra.py
     separation.py    windows through networks, added up to stems
     fidelity.py      stems at the recording's own rate and channels, adding up to the mix
 """
@@ -14,8 +15,8 @@ Everything heavy is imported by `load`: this module also serves to validate para
 from contextlib import ExitStack
 from dataclasses import replace
 
-from neuralib.audio import resample, resampled_frames
-from neuralib.errors import AudioTooShort, ModelLoadFailed, PrecisionUnsupported
+from neuralib.audio import resample
+from neuralib.errors import ModelLoadFailed, PrecisionUnsupported
 from neuralib.executors import (
     AudioInfo,
     AudioOutput,
@@ -68,10 +69,7 @@ class Demucs(Executor[DemucsParams]):
     @classmethod
     def plan(cls, info: AudioInfo, params: DemucsParams, checkpoint: Checkpoint | None) -> Plan:
         """The windows of all passes. Raises ValidationFailed for stems or windows that the weights do not know."""
-        shape = shape_of(checkpoint)
-        task = Task(
-            shape, params, resampled_frames(info.frames, info.sample_rate, shape.sample_rate), info.channels
-        )
+        task = Task(shape_of(checkpoint), params, info)
         return Plan(windows=task.count, passes=task.passes)
 
     def run(self, recording: Recording, params: DemucsParams, context: RunContext) -> Output:
@@ -82,18 +80,15 @@ class Demucs(Executor[DemucsParams]):
         """
         from .separation import Mix, Separation
 
-        if not recording.frames:
-            raise AudioTooShort
         shape = self._shape
-        frames = resampled_frames(recording.frames, recording.sample_rate, shape.sample_rate)
-        task = Task(shape, params, frames, recording.channels)
+        task = Task(shape, params, recording)
         source = recording
         if recording.sample_rate != shape.sample_rate:
             source = resample(
                 recording,
                 context.scratch / "model-rate.f32",
                 shape.sample_rate,
-                frames=frames,
+                frames=task.frames,
                 on_block=lambda _: context.progress(0, task.count),
             )
         separation = Separation(

@@ -1,6 +1,8 @@
 """Tensors from disk into the networks of the Demucs package."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
 from inspect import signature
 from pathlib import Path
@@ -16,7 +18,9 @@ from torch import nn
 from neuralib.errors import ModelLoadFailed
 from neuralib.executors import Precision
 
+from .acceleration import accelerate
 from .checkpoints import FOUR, arguments, class_name, header
+from .layers import CACHE
 from .separation import Network
 
 # The only classes a file may name: metadata chooses from this table and never imports anything.
@@ -75,16 +79,37 @@ def precisions(device: torch.device) -> tuple[Precision, ...]:
 
 
 def ready(network: nn.Module, device: torch.device, precision: Precision) -> Network:
-    """The network on its device, for inference only."""
+    """The network on its device, for inference only, as fast as we know how."""
     network = network.to(device).eval().requires_grad_(requires_grad=False)
+    if device.type in {"cpu", "cuda"}:  # elsewhere complex numbers are missing, which stock steps around
+        network = accelerate(network, CACHE if device.type == "cpu" else sys.maxsize)
     halved = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
 
     def look(windows: torch.Tensor) -> torch.Tensor:
-        with torch.inference_mode(), torch.autocast(device.type, halved, enabled=halved is not None):
+        with (
+            torch.inference_mode(),
+            _tf32(device, allowed=precision == "tf32"),
+            torch.autocast(device.type, halved, enabled=halved is not None),
+        ):
             out: torch.Tensor = network(windows)
             return out.float()
 
     return look
+
+
+@contextmanager
+def _tf32(device: torch.device, *, allowed: bool) -> Iterator[None]:
+    """Matrix products and convolutions on an NVIDIA GPU in TF32, or in full fp32, as long as this lasts."""
+    if device.type != "cuda":
+        yield
+        return
+    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, convolution.allow_tf32
+    matmul.allow_tf32 = convolution.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, convolution.allow_tf32 = before
 
 
 def _computes_bf16() -> bool:

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from neuralib.errors import FieldError
-from neuralib.executors import Params, ValidationFailed
+from neuralib.audio import resampled_frames
+from neuralib.errors import AudioTooShort, FieldError
+from neuralib.executors import AudioInfo, Params, Recording, ValidationFailed
 
 from .checkpoints import Shape
 from .windows import Grid, Line, channel_pairs, leads
@@ -56,13 +57,15 @@ class DemucsParams(Params):
 class Task:
     """One separation in numbers. Cheap, so that the plan and the run count alike."""
 
-    def __init__(self, shape: Shape, params: DemucsParams, frames: int, channels: int) -> None:
-        """`frames` at the model's rate. Raises ValidationFailed for what the weights do not know."""
+    def __init__(self, shape: Shape, params: DemucsParams, mix: AudioInfo | Recording) -> None:
+        """Raises ValidationFailed for what the weights do not know, AudioTooShort."""
+        if not mix.frames:
+            raise AudioTooShort
         self.params = params
-        self.frames = frames
+        self.frames = max(1, resampled_frames(mix.frames, mix.sample_rate, shape.sample_rate))
         self.stems = _stems(shape, params)
         self.members = shape.members(self.stems)
-        self.pairs = channel_pairs(channels)
+        self.pairs = channel_pairs(mix.channels)
         self.grid = _grid(shape, params)
         self._leads = leads(len(shape.mixing), params.shifts, params.seed, shape.sample_rate)
 

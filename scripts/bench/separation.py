@@ -1,0 +1,144 @@
+"""Demucs: ours against `demucs.api.Separator.separate_tensor`, shifts 0, on the same weights.
+
+Speed does not depend on the weights: networks of the published shape with seeded weights serve. Residual branches
+and layer scales, which are almost silent before training, are made loud, so that the gate sees all of the network.
+"""
+
+import json
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from _pairs import Case, Gate, Pair
+
+STEMS = ["drums", "bass", "other", "vocals"]
+SECONDS = 30.0
+STOCK = "demucs Separator.separate_tensor"
+
+
+def network(seed: int) -> Any:
+    import torch
+    from demucs.htdemucs import HTDemucs
+
+    torch.manual_seed(seed)
+    made = HTDemucs(sources=STEMS, bottom_channels=512, dconv_mode=3, segment=Fraction(39, 5)).eval()
+    for name, parameter in made.named_parameters():
+        if name.endswith("scale"):
+            torch.nn.init.uniform_(parameter, 0.05, 0.5)
+    return made
+
+
+def executor(networks: list[Any], name: str, precision: str) -> Any:
+    """Ours, loaded from files as it always is."""
+    from safetensors.torch import save_file
+
+    from neuralib.executors.demucs import Demucs
+    from neuralib.weights import Weights
+
+    segment = {"_type": "fraction", "numerator": 39, "denominator": 5}
+    options = {"sources": STEMS, "bottom_channels": 512, "dconv_mode": 3, "segment": segment}
+    metadata = {"klass": "demucs.htdemucs.HTDemucs", "args": "[]", "kwargs": json.dumps(options)}
+    made = Demucs()
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{i}.safetensors" for i in range(len(networks))]
+        for file, item in zip(files, networks, strict=True):
+            save_file({k: v.contiguous() for k, v in item.state_dict().items()}, file, metadata)
+        made.load(
+            Weights("demucs", name, tuple(files), "", "path", "MIT", commercial_use=True, trained=False),
+            "cpu",
+            precision,
+        )
+    return made
+
+
+def separator(networks: list[Any], mixing: list[list[float]] | None) -> Any:
+    """Stock, with networks that it is given instead of a repository's."""
+    from demucs.api import Separator
+    from demucs.apply import BagOfModels
+
+    class Given(Separator):
+        def _load_model(self) -> None:
+            self._model = BagOfModels(networks, mixing)
+            self._audio_channels, self._samplerate = 2, 44_100
+
+    return Given(device="cpu", shifts=0)
+
+
+def song() -> Any:
+    import numpy as np
+
+    time = np.arange(round(SECONDS * 44_100)) / 44_100
+    tones = sum(np.sin(2 * np.pi * f * time * (1 + 0.01 * time)) for f in (110, 440, 1870)) * 0.1
+    noise = np.random.default_rng(0).standard_normal((2, len(time))) * 0.1
+    return (tones * (0.6 + 0.4 * np.sin(5 * time)) + noise).astype(np.float32)
+
+
+def pair(members: int, stems: list[str], precision: str, least: float) -> Pair:
+    import numpy as np
+    import torch
+
+    from neuralib.audio import RecordingWriter
+    from neuralib.executors import RunContext
+    from neuralib.executors.demucs import DemucsParams
+
+    audio = song()
+    networks = [network(seed) for seed in range(members)]
+    mixing = [[float(m == s) for s in range(4)] for m in range(4)] if members == 4 else None
+    mine = executor(networks, "htdemucs_ft" if members == 4 else "htdemucs", precision)
+    theirs = separator(networks, mixing)
+    params = DemucsParams(mode="model", stems=tuple(stems))
+
+    def ours() -> Any:
+        with tempfile.TemporaryDirectory() as folder:
+            with RecordingWriter(Path(folder) / "mix.f32", 44_100, 2) as writer:
+                writer.write(audio)
+            output = mine.run(writer.close(), params, RunContext(Path(folder), lambda _done, _total: None))
+            return np.stack([stem.recording.read() for stem in output.audio])
+
+    def stock() -> Any:
+        _, made = theirs.separate_tensor(torch.from_numpy(audio))
+        return np.stack([made[stem].numpy() for stem in stems])
+
+    def gate(left: Any, right: Any) -> Gate:
+        snr = 10 * np.log10((right.astype(float) ** 2).sum() / ((left.astype(float) - right) ** 2).sum())
+        return Gate(bool(snr >= least), f"{snr:.1f} dB")
+
+    return Pair(ours, stock, gate, audio_s=SECONDS)
+
+
+def no_bf16() -> str | None:
+    import torch
+
+    from neuralib.executors.demucs.networks import precisions
+
+    return None if "bf16" in precisions(torch.device("cpu")) else "this CPU does not compute in bf16"
+
+
+CASES = [
+    Case(
+        name="sep.cpu.fp32",
+        against=STOCK,
+        gate="SNR >= 90 dB",
+        floor=1.0,
+        aim=1.3,
+        make=lambda: pair(1, STEMS, "fp32", 90),
+    ),
+    Case(
+        name="sep.cpu.bf16",
+        against=f"{STOCK}, fp32",
+        gate="SNR >= 40 dB",
+        floor=1.5,
+        aim=2.0,
+        make=lambda: pair(1, STEMS, "bf16", 40),
+        unmeasured=no_bf16,
+    ),
+    Case(
+        name="sep.ft.vocals",
+        against=f"{STOCK}, four members",
+        gate="SNR >= 90 dB",
+        floor=3.6,
+        aim=4.5,
+        make=lambda: pair(4, ["vocals"], "fp32", 90),
+    ),
+]
