@@ -8,15 +8,19 @@ Songs rendered while training are picked up.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import queue
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import model
 import numpy as np
 import torch
+from demucs.hdemucs import HDemucs
 from synth import RATE, Audio, Rng
 
 from data import SOURCES
@@ -120,6 +124,34 @@ def scores(network: torch.nn.Module, tests: list[torch.Tensor]) -> list[float]:
     return [round(float(x), 2) for x in np.nanmean(np.array(found), axis=0)]
 
 
+def descend(network: HDemucs, optimizer: torch.optim.Optimizer, stems: torch.Tensor, rate: float) -> float:
+    """One step; returns the loss."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    loss = loss_of(network(stems.sum(1)), stems)
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), 100.0)
+    optimizer.step()
+    return loss.item()
+
+
+def assist(network: HDemucs, songs: Path, batch: int, seed: int, rate: Any, steps: Any, done: Any) -> None:
+    """A process that takes steps on the shared weights without locks (Hogwild!, Recht et al. 2011).
+
+    Two processes of one thread make half as many steps again as one of two threads, which wait for each other.
+    """
+    torch.set_num_threads(1)
+    optimizer = torch.optim.Adam(network.parameters(), lr=rate.value)
+    feed = batches(Songs(songs), batch, seed)
+    mine = 0
+    while not done.is_set():
+        descend(network, optimizer, feed.get(), rate.value * min(1.0, (mine + 1) / 30))
+        mine += 1
+        with steps.get_lock():
+            steps.value += 1
+
+
 class Training:
     """A network, its average, and how far it got; `trunk.pt` keeps it all."""
 
@@ -130,78 +162,92 @@ class Training:
         self.network, self.average = model.build(), model.build().eval()
         self.average.load_state_dict(self.network.state_dict())
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=rate)
-        self.steps, self.minutes = 0, 0.0
+        self.steps, self.minutes = torch.multiprocessing.get_context("spawn").Value("i", 0), 0.0
         self.trunk = run / "trunk.pt"
         if self.trunk.exists():
             kept = torch.load(self.trunk, weights_only=True)
             self.network.load_state_dict(kept["network"])
             self.average.load_state_dict(kept["average"])
             self.optimizer.load_state_dict(kept["optimizer"])
-            self.steps, self.minutes = kept["step"], kept["minutes"]
+            self.steps.value, self.minutes = kept["step"], kept["minutes"]
+        self.network.train().share_memory()
+
+    def rate_now(self, share: float) -> float:
+        return self.rate * share * min(1.0, (self.steps.value + 1) / 30)
 
     def step(self, stems: torch.Tensor, share: float) -> float:
         """One step at `share` of the learning rate; returns the loss."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * share * min(1.0, (self.steps + 1) / 30)
-        self.network.train()
-        loss = loss_of(self.network(stems.sum(1)), stems)
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 100.0)
-        self.optimizer.step()
-        self.steps += 1
-        keep = min(0.99, self.steps / (self.steps + 9))
+        loss = descend(self.network, self.optimizer, stems, self.rate_now(share))
+        with self.steps.get_lock():
+            self.steps.value += 1
+        keep = min(0.985, self.steps.value / (self.steps.value + 9))
         with torch.no_grad():
             for a, b in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 a.lerp_(b, 1 - keep)
-        return loss.item()
+        return loss
 
     def keep(self, minutes: float) -> None:
         draft = self.trunk.with_suffix(".tmp")
         state = {"network": self.network.state_dict(), "average": self.average.state_dict()}
-        state |= {
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.steps,
-            "minutes": self.minutes + minutes,
-        }
-        torch.save(state, draft)
+        state |= {"optimizer": self.optimizer.state_dict(), "step": self.steps.value}
+        torch.save(state | {"minutes": self.minutes + minutes}, draft)
         draft.rename(self.trunk)
 
     def export(self, name: str, minutes: float) -> None:
-        facts = {
-            "steps": str(self.steps),
-            "minutes": f"{self.minutes + minutes:.0f}",
-            "batch": f"{self.batch} x 2 s",
-        }
-        model.save(self.average.state_dict(), self.run / f"{name}.safetensors", facts)
+        facts = {"steps": str(self.steps.value), "minutes": f"{self.minutes + minutes:.0f}"}
+        model.save(
+            self.average.state_dict(),
+            self.run / f"{name}.safetensors",
+            facts | {"batch": f"{self.batch} x 2 s"},
+        )
 
 
-def train(training: Training, data: Path, minutes: float, cooldown: float, name: str) -> None:
+@contextlib.contextmanager
+def assistants(training: Training, songs: Path, count: int) -> Iterator[Any]:
+    """Processes that help until the block ends; yields the learning rate they follow."""
+    spawn = torch.multiprocessing.get_context("spawn")
+    rate, done = spawn.Value("d", training.rate_now(1.0)), spawn.Event()
+    seeds = [training.steps.value + 1_000_000 * (i + 1) for i in range(count)]
+    shared = (rate, training.steps, done)
+    crew = [
+        spawn.Process(target=assist, args=(training.network, songs, training.batch, s, *shared))
+        for s in seeds
+    ]
+    for process in crew:
+        process.start()
+    try:
+        yield rate
+    finally:
+        done.set()
+        for process in crew:
+            process.join(timeout=60)
+
+
+def train(training: Training, data: Path, minutes: float, cooldown: float, name: str, helpers: int) -> None:
     """Go on for `minutes`; every five of them keep the trunk, export the average and print its scores."""
     tests = {split: cuts(data / split) for split in ("in_domain", "out_of_domain")}
-    feed = batches(Songs(data / "train"), training.batch, seed=training.steps + 1)
+    feed = batches(Songs(data / "train"), training.batch, seed=training.steps.value + 1)
     begin = last = time.monotonic()
-    cooling, recent = False, deque[float](maxlen=50)
-    while (now := (time.monotonic() - begin) / 60) < minutes:
-        if minutes - now < cooldown and not cooling:
-            training.keep(now)
-            cooling = True
-        recent.append(training.step(feed.get(), max((minutes - now) / cooldown, 0.01) if cooling else 1.0))
-        if training.steps % 20 == 0:
-            print(
-                f"step {training.steps} min {training.minutes + now:.1f} loss {np.mean(recent):.4f}",
-                flush=True,
-            )
-        if time.monotonic() - last > 300:
-            last = time.monotonic()
-            if not cooling:
+    recent, said = deque[float](maxlen=50), time.monotonic()
+    with assistants(training, data / "train", helpers) as rate:
+        while (now := (time.monotonic() - begin) / 60) < minutes:
+            share = float(np.clip((minutes - now) / cooldown, 0.01, 1))
+            rate.value = training.rate_now(share)
+            recent.append(training.step(feed.get(), share))
+            if time.monotonic() - said > 60:
+                said = time.monotonic()
+                at = training.minutes + now
+                print(f"step {training.steps.value} min {at:.1f} loss {np.mean(recent):.4f}", flush=True)
+            if time.monotonic() - last > 300:
+                last = time.monotonic()
                 training.keep(now)
-            training.export("latest", now)
-            print({split: scores(training.average, test) for split, test in tests.items()}, flush=True)
+                training.export("latest", now)
+                print({split: scores(training.average, test) for split, test in tests.items()}, flush=True)
+    training.keep(minutes)
     training.export(name, minutes)
     print(
-        f"done, {training.steps} steps",
-        {s: scores(training.average, test) for s, test in tests.items()},
+        f"done, {training.steps.value} steps",
+        {k: scores(training.average, t) for k, t in tests.items()},
         flush=True,
     )
 
@@ -214,11 +260,13 @@ def main() -> None:
     parser.add_argument("--cooldown", type=float, default=12, help="minutes at the end with a falling rate")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of this process; assistants have one")
+    parser.add_argument("--assistants", type=int, default=1, help="processes beside this one")
     parser.add_argument("--name", default="final", help="the cooled-down checkpoint is RUN/NAME.safetensors")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    train(Training(args.run, args.rate, args.batch), args.data, args.minutes, args.cooldown, args.name)
+    training = Training(args.run, args.rate, args.batch)
+    train(training, args.data, args.minutes, args.cooldown, args.name, args.assistants)
 
 
 if __name__ == "__main__":
