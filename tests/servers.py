@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import botocore.session
 from botocore.config import Config
@@ -199,6 +200,67 @@ async def slow_proxy(server: S3Server, bytes_per_s: float) -> AsyncIterator[str]
 
     async with tcp_server(relay, receive_buffer=1 << 16) as url:
         yield url
+
+
+class RedisLine:
+    """A TCP line to a Redis, which can be cut and mended."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._far = urlsplit(redis_url)
+        self._port = free_ports(1)[0]
+        self._server: asyncio.Server | None = None
+        self._talks: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self._far.password}@127.0.0.1:{self._port}/0"
+
+    async def mend(self) -> None:
+        self._server = await asyncio.start_server(self._relay, "127.0.0.1", self._port)
+
+    async def cut(self) -> None:
+        """Close every connection and take no new one."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for talk in self._talks:
+            talk.cancel()
+        await asyncio.gather(*self._talks, return_exceptions=True)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talk = asyncio.current_task()
+        self._talks.add(talk)
+        try:
+            if self._far.scheme == "unix":
+                far_reader, far_writer = await asyncio.open_unix_connection(self._far.path)
+            else:
+                far_reader, far_writer = await asyncio.open_connection(self._far.hostname, self._far.port)
+            pours = [
+                asyncio.create_task(_pour(reader, far_writer, 1e12)),
+                asyncio.create_task(_pour(far_reader, writer, 1e12)),
+            ]
+            try:
+                await asyncio.wait(pours, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for pour in pours:
+                    pour.cancel()
+                await asyncio.gather(*pours, return_exceptions=True)
+                far_writer.transport.abort()
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.transport.abort()
+            self._talks.discard(talk)
+
+
+@asynccontextmanager
+async def redis_line(redis_url: str) -> AsyncIterator[RedisLine]:
+    line = RedisLine(redis_url)
+    await line.mend()
+    try:
+        yield line
+    finally:
+        await line.cut()
 
 
 async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bytes_per_s: float) -> None:

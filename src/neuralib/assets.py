@@ -3,6 +3,7 @@
 import hashlib
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from unicodedata import category, normalize
@@ -14,7 +15,7 @@ from .db import assets as rows
 from .db import events as event_rows
 from .db import libraries as library_rows
 from .entities import Asset, AssetKind, Blob, NewAsset, new_id
-from .errors import AssetInUse, EmptyUpload, PayloadTooLarge
+from .errors import AssetInUse, EmptyUpload, NeuralibError, PayloadTooLarge
 from .objects import put_file
 from .pipeline import asset_event
 from .services import Services
@@ -67,12 +68,18 @@ async def store(
     blob = Blob(new_id(), sha256, size, object_key(), media_type)
     async with services.db.statements() as db:
         await rows.add_pending(db, blob.key)
-    await put_file(services.objects, blob.key, path, content_type=media_type)
-    async with services.db.transaction() as tx:
-        await library_rows.lock(tx, owner, new.library_id)
-        await rows.insert(tx, owner, new, blob)
-        asset = await rows.get(tx, owner, new.id)
-        await event_rows.append(tx, asset_event("created", asset))
+    try:
+        await put_file(services.objects, blob.key, path, content_type=media_type)
+        async with services.db.transaction() as tx:
+            await library_rows.lock(tx, owner, new.library_id)
+            await rows.insert(tx, owner, new, blob)
+            asset = await rows.get(tx, owner, new.id)
+            await event_rows.append(tx, asset_event("created", asset))
+    except BaseException:
+        with suppress(NeuralibError):  # else the sweeper takes it tomorrow
+            async with services.db.statements() as db:
+                await rows.expire_pending(db, [blob.key])
+        raise
     await services.bus.wake(owner)
     return asset
 

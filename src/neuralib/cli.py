@@ -4,8 +4,10 @@ mend it, 1 when not.
 
 import argparse
 import asyncio
+import os
 import sys
 import tempfile
+import threading
 from collections.abc import Coroutine, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -15,12 +17,26 @@ from . import __version__, doctor, logs, terminal
 from .config import Settings, default_cache, default_data, load_settings
 from .errors import BadRequest, ConfigurationError, MissingFile, NeuralibError
 from .executors.registry import load_registry
+from .runner import computing
 
 ALL = ("demucs", "basic-pitch", "whisper")
+LEAVE_WITHIN_S = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code."""
+    """Run one command; the exit code. The process ends soon after this returned, also when a model's thread is still
+    inside a long window, for which Python would wait: what mattered is committed.
+    """
+    code = _command(arguments)
+    if computing():
+        sys.stdout.flush()
+        leave = threading.Timer(LEAVE_WITHIN_S, os._exit, [code])
+        leave.daemon = True
+        leave.start()
+    return code
+
+
+def _command(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = _settings(options)
@@ -244,6 +260,5 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _run(coroutine: Coroutine[Any, Any, Any]) -> int:
-    """Threads of a model that is between two windows must not hold the process: what mattered is committed."""
     code = asyncio.run(coroutine)
     return int(code or 0)

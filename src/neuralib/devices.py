@@ -25,8 +25,8 @@ def find_device(wanted: str = AUTO) -> DeviceInfo:
 
     if wanted in {AUTO, "cuda"} or wanted.startswith("cuda:"):
         if torch.cuda.is_available():
-            index = int(wanted.partition(":")[2] or 0)
-            if index >= torch.cuda.device_count():
+            number = wanted.partition(":")[2] or "0"
+            if not number.isdecimal() or (index := int(number)) >= torch.cuda.device_count():
                 raise DeviceUnavailable(
                     f"{wanted}: this machine has {torch.cuda.device_count()} CUDA device(s)"
                 )
@@ -41,7 +41,9 @@ def find_device(wanted: str = AUTO) -> DeviceInfo:
             raise DeviceUnavailable("mps: torch sees no Apple GPU")
     if wanted in {AUTO, "cpu"}:
         # torch asks oneDNN, and oneDNN the processor: without its instructions bf16 is slower than fp32.
-        half = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001 - there is no public question
+        # There is no public question, and a torch without oneDNN knows not even this one.
+        mkldnn = torch.ops.mkldnn
+        half = hasattr(mkldnn, "_is_mkldnn_bf16_supported") and mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001
         title = f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
         return DeviceInfo("cpu", title, frozenset({"fp32", "bf16"} if half else {"fp32"}))
     raise DeviceUnavailable(f"{wanted!r} is no device; use auto, cpu, mps, cuda or cuda:N")

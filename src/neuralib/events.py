@@ -109,12 +109,16 @@ class EventBus:
             await asyncio.sleep(RECONNECT_S)
 
     def _deliver(self, raw: bytes) -> None:
-        message = json.loads(raw)
-        for listener in self._listeners.get(UUID(message["owner"]), ()):
-            if "progress" in message:
-                listener.progress[UUID(message["job"])] = message["progress"]
-            else:
-                listener.news = True
+        try:
+            message = json.loads(raw)
+            owner = UUID(message["owner"])
+            progress = {UUID(message["job"]): message["progress"]} if "progress" in message else {}
+        except (ValueError, TypeError, KeyError, AttributeError):
+            log.warning("events.not_ours", message=raw[:100])  # anybody may publish on a shared Redis
+            return
+        for listener in self._listeners.get(owner, ()):
+            listener.progress.update(progress)
+            listener.news = listener.news or not progress
             listener.wake()
 
     async def _publish(self, message: Mapping[str, Any]) -> None:

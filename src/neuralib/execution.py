@@ -6,9 +6,10 @@ only for the worker that still holds the job.
 
 import asyncio
 import hashlib
+import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,15 +20,17 @@ import structlog
 
 from .assets import MEDIA_TYPES, clean_name, decode_limits, object_key
 from .audio import Recording, decode, encode
+from .db import Connection
 from .db import assets as asset_rows
 from .db import events as event_rows
 from .db import jobs as rows
 from .entities import Asset, AssetKind, Blob, Job, JobState, NewAsset, new_id
-from .errors import Cancelled, DatabaseUnavailable, Interrupted, JobTimeout, NeuralibError
+from .errors import Cancelled, Interrupted, JobTimeout, NeuralibError, Unavailable
 from .executors import AudioOutput, FileOutput, registry
 from .objects import fetch_file, put_file
+from .objects.blocks import disk_errors
 from .pipeline import STAGES, asset_event, job_event, stamp
-from .runner import Outcome, Runner
+from .runner import Outcome, Runner, outlasting
 from .services import Services
 
 log = structlog.get_logger(__name__)
@@ -36,49 +39,51 @@ PUBLISH_EVERY_S = 0.25
 SAVE_EVERY_S = 1.0
 INFER_SHARE = 0.95
 """How much of `fraction` belongs to inference; encoding and storing share the rest."""
-
-
-@dataclass(slots=True)
-class StopSignal:
-    """Why a run should end before it is done. Set on the event loop, read on the model's thread."""
-
-    reason: NeuralibError | None = None
-
-    def set(self, reason: NeuralibError) -> None:
-        """The first reason counts."""
-        self.reason = self.reason or reason
-
-    def check(self) -> None:
-        if self.reason is not None:
-            raise self.reason
+PATIENCE_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""The pauses between attempts to hand over what was computed, while a server is away."""
 
 
 @dataclass(slots=True)
 class Progress:
     """How far a job is. Windows are counted, not guessed; `fraction` never falls within an attempt."""
 
+    audio_s: float = 0.0
+    clock: Callable[[], float] = time.monotonic
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     stage: str = STAGES[0]
     done: int = 0
     total: int = 0
-    audio_s: float = 0.0
-    infer_started: float | None = None
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _windows: float = 0.0
+    _marks: list[tuple[float, int]] = field(default_factory=list)
+    """When the run began, when its first windows were done, when its latest: (seconds, windows)."""
 
     def enter(self, stage: str) -> None:
         self.stage = stage
-        if stage == "infer":
-            self.infer_started = time.monotonic()
         self.changed.set()
 
     def count(self, done: int, total: int) -> None:
+        """`done` of `total` windows; (0, 0) when the run begins."""
+        if not self._marks or done > self.done:
+            self._marks[2:] = [(self.clock(), done)]
         self.done, self.total = max(done, self.done), total
+        self._windows = max(self._windows, done / total if total else 0.0)
         self.changed.set()
 
+    def _pace(self) -> float | None:
+        """Seconds a window takes. Models warm up: the first windows count only until there is as much to go by
+        without them.
+        """
+        if len(self._marks) < 2:
+            return None
+        (began, _), (warm, first), (latest, done) = self._marks[0], self._marks[1], self._marks[-1]
+        return (latest - warm) / (done - first) if done >= 2 * first else (latest - began) / done
+
     def as_dict(self) -> dict[str, Any]:
-        windows = self.done / self.total if self.total else 0.0
-        fraction = {"encode": INFER_SHARE, "store": 0.98, "done": 1.0}.get(self.stage, INFER_SHARE * windows)
-        elapsed = time.monotonic() - self.infer_started if self.infer_started else 0.0
-        measured = self.stage == "infer" and self.done > 0 and elapsed > 0
+        fraction = {"encode": INFER_SHARE, "store": 0.98, "done": 1.0}.get(
+            self.stage, INFER_SHARE * self._windows
+        )
+        pace = self._pace() if self.stage == "infer" else None
+        since = self.clock() - self._marks[-1][0] if self._marks else 0.0
         return {
             "fraction": round(fraction, 4),
             "stage": self.stage,
@@ -87,8 +92,10 @@ class Progress:
             "done": self.done,
             "total": self.total,
             "unit": "windows",
-            "rate_x": round(self.audio_s * windows / elapsed, 2) if measured else None,
-            "eta_s": round(elapsed / windows - elapsed, 1) if measured else None,
+            "rate_x": round(self.audio_s / self.total / pace, 2) if pace and self.total else None,
+            "eta_s": round(max(0.0, pace * (self.total - self.done) - since), 1)
+            if pace is not None
+            else None,
             "updated_at": stamp(datetime.now(UTC)),
         }
 
@@ -103,41 +110,66 @@ class _Made:
 
 
 class Execution:
-    """Carries out one claimed job. `stop` ends it at the next window."""
+    """Carries out one claimed job."""
 
-    def __init__(self, services: Services, job: Job, runner: Runner) -> None:
+    def __init__(
+        self, services: Services, job: Job, runner: Runner, patience_s: Sequence[float] = PATIENCE_S
+    ) -> None:
         self.job = job
-        self.stop = StopSignal()
         self._services = services
         self._runner = runner
+        self._patience_s = patience_s
         self._progress = Progress()
         self._timings: dict[str, float] = {}
+        self._keys: list[str] = []
+        self._reason: NeuralibError | None = None
+        self._handing_over = False
+        self._work: asyncio.Task[None] | None = None
 
-    async def carry_out(self) -> None:
-        """To the end, whatever it is. Raises only when the database is away: then the lease runs out and the job
-        is rescued.
+    def stop(self, reason: NeuralibError) -> None:
+        """End as soon as possible: at once, or at the next window while the model's thread is busy with it. The first
+        reason counts. A job whose result is being committed is not stopped any more.
+        """
+        if self._reason is None and not self._handing_over:
+            self._reason = reason
+            if self._work is not None:
+                self._work.cancel()
+
+    def abandon(self, reason: NeuralibError) -> None:
+        """Do not wait for the thread any longer. What it makes is lost."""
+        self._reason = self._reason or reason
+        if self._work is not None:
+            self._work.cancel()
+
+    async def carry_out(self) -> float | None:
+        """To the end, whatever it is; in how many seconds the job is due again when it went back to its queue. Raises
+        only when the database is away: then the lease runs out and the job is rescued.
         """
         job = self.job
         with structlog.contextvars.bound_contextvars(job=str(job.id), model=job.model, attempt=job.attempt):
             log.info("job.started", operation=job.operation)
+            late = JobTimeout(f"the job ran longer than {job.timeout_s:g} s")
+            timer = asyncio.get_running_loop().call_later(job.timeout_s, self.stop, late)
+            self._work = asyncio.create_task(self._pipe(), name=f"pipe-{job.id}")
+            if self._reason is not None:
+                self._work.cancel()
             try:
                 async with self._telling():
-                    timer = asyncio.get_running_loop().call_later(
-                        job.timeout_s,
-                        self.stop.set,
-                        JobTimeout(f"the job ran longer than {job.timeout_s:g} s"),
-                    )
-                    try:
-                        await self._pipe()
-                    finally:
-                        timer.cancel()
+                    await self._work
+            except asyncio.CancelledError:
+                if self._reason is None:
+                    raise
+                return await self._end_badly(self._reason)
             except NeuralibError as error:
-                await self._end_badly(error)
+                return await self._end_badly(self._reason or error)
             except Exception:
                 log.exception("job.crashed")
-                await self._end_badly(
+                return await self._end_badly(
                     NeuralibError("something broke inside NeuraLib; the log of the worker has it")
                 )
+            finally:
+                timer.cancel()
+        return None
 
     async def _pipe(self) -> None:
         services, job = self._services, self.job
@@ -147,43 +179,57 @@ class Execution:
             await event_rows.append(tx, job_event("started", job))
         await services.bus.wake(job.owner_id)
         params = registry.validate(services.registry.get(job.model), dict(job.params))
-        with tempfile.TemporaryDirectory(
-            prefix="neuralib-job-", dir=services.settings.worker.scratch
-        ) as folder:
-            scratch = Path(folder)
+        async with _scratch(services.settings.worker.scratch) as scratch:
             async with self._stage("fetch"):
                 await fetch_file(services.objects, asset.blob.key, scratch / "input")
             async with self._stage("decode"):
                 limits = decode_limits(services.settings.limits)
                 recording, _ = await decode(scratch / "input", scratch / "input.f32", limits)
             async with self._stage("load"):
-                loaded = await self._runner.load(job.checkpoint)
+                await self._runner.load(job.checkpoint)
             self._progress.audio_s = recording.duration
             (scratch / "run").mkdir()
             async with self._stage("infer"):
-                outcome = await self._runner.run(loaded, recording, params, scratch / "run", self._reporter())
+                outcome = await self._runner.run(
+                    job.checkpoint, recording, params, scratch / "run", self._reporter()
+                )
             async with self._stage("encode"):
                 made = await self._encode(outcome, asset, scratch)
             async with self._stage("store"):
-                await self._store(made)
-                await self._commit(made, outcome, recording)
+                await self._patiently(lambda: self._store(made))
+                self._handing_over = True
+                await self._patiently(lambda: self._commit(made, outcome, recording))
 
     @asynccontextmanager
     async def _stage(self, stage: str) -> AsyncIterator[None]:
-        self.stop.check()
         self._progress.enter(stage)
         started = time.monotonic()
         yield
         self._timings[f"{stage}_s"] = round(time.monotonic() - started, 3)
 
+    def _check(self) -> None:
+        """On any thread: raises why the job should end."""
+        if self._reason is not None:
+            raise self._reason
+
     def _reporter(self) -> Callable[[int, int], None]:
-        loop, progress, stop = asyncio.get_running_loop(), self._progress, self.stop
+        loop, progress = asyncio.get_running_loop(), self._progress
 
         def report(done: int, total: int) -> None:
-            stop.check()
+            self._check()
             loop.call_soon_threadsafe(progress.count, done, total)
 
         return report
+
+    async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Servers restart: what took an hour to compute is not thrown away because one is away for some seconds."""
+        for pause in self._patience_s:
+            try:
+                return await step()
+            except Unavailable as error:
+                log.warning("job.waits", error=error.detail, pause_s=pause)
+            await asyncio.sleep(pause)
+        return await step()
 
     # ── telling the world ─────────────────────────────────────────────────────────────────────────────
 
@@ -194,8 +240,7 @@ class Execution:
             yield
         finally:
             telling.cancel()
-            with suppress(asyncio.CancelledError):
-                await telling
+            await asyncio.wait([telling])
 
     async def _tell(self) -> None:
         saved = 0.0
@@ -213,7 +258,7 @@ class Execution:
             await self._services.bus.progress(self.job.owner_id, self.job.id, data)
             if time.monotonic() - saved >= SAVE_EVERY_S:
                 saved = time.monotonic()
-                with suppress(DatabaseUnavailable):
+                with suppress(Unavailable):
                     async with self._services.db.statements() as db:
                         await rows.save_progress(db, self.job.id, self.job.attempt, body)
             await asyncio.sleep(PUBLISH_EVERY_S)
@@ -221,18 +266,25 @@ class Execution:
     # ── what it made ──────────────────────────────────────────────────────────────────────────────────
 
     async def _encode(self, outcome: Outcome, asset: Asset, scratch: Path) -> list[_Made]:
-        """Audio in threads side by side; libsndfile lets go of the interpreter while it works."""
+        """Audio in threads side by side; libsndfile lets go of the interpreter while it works. All of them have ended
+        when this returns or raises.
+        """
         folder = scratch / "encoded"
         folder.mkdir()
         audio = [asyncio.to_thread(self._encode_audio, asset, o, folder) for o in outcome.output.audio]
         files = [asyncio.to_thread(self._take_file, asset, o) for o in outcome.output.files]
-        return list(await asyncio.gather(*audio, *files))
+        made = []
+        for each in await outlasting(asyncio.gather(*audio, *files, return_exceptions=True)):
+            if isinstance(each, BaseException):
+                raise each
+            made.append(each)
+        return made
 
     def _encode_audio(self, asset: Asset, output: AudioOutput, folder: Path) -> _Made:
-        self.stop.check()
+        self._check()
         format_ = str(self.job.output.get("format", "wav"))
         path = folder / f"{output.name}.{format_}"
-        encoded = encode(output.recording, path, format=format_)
+        encoded = encode(output.recording, path, format=format_, on_block=lambda _: self._check())
         recording = output.recording
         new = NewAsset(
             **self._new(asset, AssetKind.AUDIO, output.role, f"{asset.name} [{output.name}]"),
@@ -271,11 +323,11 @@ class Execution:
         }
 
     async def _store(self, made: Sequence[_Made]) -> None:
+        self._keys = [item.blob.key for item in made]
         async with self._services.db.transaction() as tx:
-            for item in made:
-                await asset_rows.add_pending(tx, item.blob.key)
+            for key in self._keys:
+                await asset_rows.add_pending(tx, key)
         for item in made:
-            self.stop.check()
             await put_file(
                 self._services.objects, item.blob.key, item.path, content_type=item.blob.media_type
             )
@@ -296,7 +348,7 @@ class Execution:
                 tx, job, JobState.SUCCEEDED, result=result, progress=self._progress.as_dict()
             )
             if finished is None:
-                await asset_rows.expire_pending(tx, [item.blob.key for item in made])
+                await asset_rows.expire_pending(tx, self._keys)
                 log.warning("job.fenced")
                 return
             outputs = []
@@ -311,25 +363,50 @@ class Execution:
 
     # ── other ends ────────────────────────────────────────────────────────────────────────────────────
 
-    async def _end_badly(self, error: NeuralibError) -> None:
-        job, body = self.job, error.as_dict()
-        async with self._services.db.transaction() as tx:
-            if isinstance(error, Interrupted):
-                after, kind = await rows.requeue(tx, job), "retrying"
-            elif isinstance(error, Cancelled):
-                after, kind = await rows.finish(tx, job, JobState.CANCELLED, error=body), "cancelled"
-            elif isinstance(error, JobTimeout):
-                after, kind = await rows.finish(tx, job, JobState.TIMED_OUT, error=body), "timed_out"
-            elif error.retryable and job.errors + job.crashes + 1 < job.max_attempts:
-                after, kind = await rows.requeue(tx, job, error=body, after=backoff(job.errors)), "retrying"
-            else:
-                after, kind = await rows.finish(tx, job, JobState.FAILED, error=body), "failed"
-            if after is not None:
-                await event_rows.append(tx, job_event(kind, after, error=body))
+    async def _end_badly(self, error: NeuralibError) -> float | None:
+        """What `carry_out` returns."""
+        after: Job | None = None
+        kind, delay = "", timedelta(0)
+
+        async def end() -> None:
+            nonlocal after, kind, delay
+            async with self._services.db.transaction() as tx:
+                after, kind, delay = await self._change(tx, error)
+                await asset_rows.expire_pending(tx, self._keys)
+                if after is not None:
+                    await event_rows.append(
+                        tx, job_event(kind, after, error=dict(after.error or error.as_dict()))
+                    )
+
+        await self._patiently(end)
         log.info("job.ended", kind=kind, code=error.code, detail=error.detail, fenced=after is None)
-        if kind == "retrying" and after is not None:
-            await self._services.queues.ring(job.model)
-        await self._services.bus.wake(job.owner_id)
+        await self._services.bus.wake(self.job.owner_id)
+        if after is None or after.state is not JobState.QUEUED:
+            return None
+        await self._services.queues.ring(self.job.model)
+        return delay.total_seconds()
+
+    async def _change(self, tx: Connection, error: NeuralibError) -> tuple[Job | None, str, timedelta]:
+        """The job after this error, the event that tells of it, and how long it waits. None: it is not ours any more."""
+        job, body = self.job, error.as_dict()
+        delay = timedelta(0)
+        if isinstance(error, Cancelled):
+            return await rows.finish(tx, job, JobState.CANCELLED, error=body), "cancelled", delay
+        if isinstance(error, JobTimeout):
+            return await rows.finish(tx, job, JobState.TIMED_OUT, error=body), "timed_out", delay
+        if isinstance(error, Interrupted):
+            after = await rows.requeue(tx, job)
+        elif error.retryable and job.errors + job.crashes + 1 < job.max_attempts:
+            delay = backoff(job.errors)
+            after = await rows.requeue(tx, job, error=body, after=delay)
+        else:
+            return await rows.finish(tx, job, JobState.FAILED, error=body), "failed", delay
+        if (
+            after is None
+        ):  # somebody wants it cancelled, so it must not wait for another turn; or it is not ours
+            cancelled = await rows.finish(tx, job, JobState.CANCELLED, error=Cancelled().as_dict())
+            return cancelled, "cancelled", timedelta(0)
+        return after, "retrying", delay
 
 
 def backoff(errors: int) -> timedelta:
@@ -341,3 +418,14 @@ def _blob(path: Path, media_type: str) -> Blob:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return Blob(new_id(), sha256, path.stat().st_size, object_key(), media_type)
+
+
+@asynccontextmanager
+async def _scratch(parent: Path | None) -> AsyncIterator[Path]:
+    """A folder for the length of the block. Removing gigabytes takes a while, so a thread does it."""
+    with disk_errors():
+        folder = Path(tempfile.mkdtemp(prefix="neuralib-job-", dir=parent))
+    try:
+        yield folder
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -70,7 +70,7 @@ async def submit(services: Services, owner: UUID, request: JobRequest) -> JobVie
         if asset.kind != AssetKind.AUDIO:
             raise InputUnsupported(f"asset {asset.id} is {asset.kind}, not audio")
         if request.library_id is not None:
-            await library_rows.get(tx, owner, request.library_id)
+            await library_rows.share(tx, owner, request.library_id)
         if await rows.count_active(tx, owner) >= services.settings.limits.jobs_per_owner:
             raise TooManyJobs(f"{services.settings.limits.jobs_per_owner} jobs are waiting or running")
         job = await rows.insert(
@@ -149,7 +149,8 @@ async def rescue(services: Services, limit: int = 100) -> int:
     """Take back what dead workers held. Any process may do this at any time. How many."""
     owners, models = set(), set()
     async with services.db.transaction() as tx:
-        for lost in await rows.lost(tx, limit):
+        found = await rows.lost(tx, limit)
+        for lost in sorted(found, key=lambda job: job.owner_id):  # two rescuers lock owners in the same order
             state = next_after_crash(lost)
             error = Cancelled() if state is JobState.CANCELLED else WorkerLost(f"worker {lost.worker} died")
             job = await rows.rescue(tx, lost.id, state, error.as_dict())
@@ -162,7 +163,7 @@ async def rescue(services: Services, limit: int = 100) -> int:
         await services.queues.ring(model)
     for owner in owners:
         await services.bus.wake(owner)
-    return len(owners)
+    return len(found)
 
 
 async def take_over(services: Services) -> None:
@@ -171,7 +172,8 @@ async def take_over(services: Services) -> None:
     """
     async with services.db.transaction() as tx:
         await rows.release_leases(tx)
-    await rescue(services)
+    while await rescue(services):
+        pass
 
 
 def info_of(asset: Asset) -> AudioInfo:

@@ -79,8 +79,8 @@ async def delete(
         if expected_version not in {None, version}:
             raise PreconditionFailed(f"library {library} changed meanwhile")
         found = await asset_rows.lock_library(tx, owner, library)
-        if await asset_rows.busy(tx, [asset for asset, _ in found]):
-            raise AssetInUse("a job is working on an asset of this library")
+        if await asset_rows.library_busy(tx, library) or await asset_rows.busy(tx, [a for a, _ in found]):
+            raise AssetInUse("a job is working on an asset of this library, or writes into it")
         before = await rows.get(tx, owner, library)
         await asset_rows.delete(tx, found)
         await rows.delete(tx, owner, library)

@@ -105,7 +105,7 @@ async def working(worker: Worker, *, drain_s: float) -> AsyncIterator[asyncio.Ta
     try:
         yield task
     finally:
-        await worker.stop(drain_s)
+        worker.stop(drain_s)
         await task
 
 

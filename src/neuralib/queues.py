@@ -140,12 +140,10 @@ class Bells:
         while True:
             try:
                 await self._hear()
-            except (OSError, TimeoutError, RedisError, QueueUnavailable) as error:
-                log.warning("bells.deaf", error=str(error) or type(error).__name__)
-            except ExceptionGroup as group:
-                if group.split((OSError, TimeoutError, RedisError, QueueUnavailable))[1] is not None:
-                    raise
-                log.warning("bells.deaf", error=str(group.exceptions[0]))
+            except* (OSError, TimeoutError, RedisError, QueueUnavailable) as group:
+                log.warning("bells.deaf", error=repr(group.exceptions[0]))
+            except* Exception:
+                log.exception("bells.broken")
             await asyncio.sleep(RECONNECT_S)
 
     async def _hear(self) -> None:
@@ -188,7 +186,7 @@ class Bells:
             for model in self._models:
                 self._on_bell(model)  # whatever was rung while nobody listened
             async for message in subscription.listen():
-                word, _, what = message["data"].decode().partition(" ")
+                word, _, what = message["data"].decode(errors="replace").partition(" ")
                 if word == "bell" and what in workers:
                     # The lane looks at once; arq's own rounds through Redis, which take the bell out of the queue,
                     # would cost a job several milliseconds.

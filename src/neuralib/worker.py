@@ -7,7 +7,7 @@ that one decodes or uploads while another infers.
 import asyncio
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -36,24 +36,38 @@ SWEEP_S = 60.0
 KEEP_EVENTS = timedelta(hours=24)
 STOP_GRACE_S = 10.0
 """How long a stopping worker waits for its threads to reach the next window."""
+GIVE_BACK_S = 2.0
+"""How long giving back jobs may take whose threads did not."""
 
 
 class Worker:
     """Serves some models until it is told to stop."""
 
-    def __init__(self, services: Services, models: Sequence[str], resolver: Resolver) -> None:
+    def __init__(
+        self,
+        services: Services,
+        models: Sequence[str],
+        resolver: Resolver,
+        *,
+        grace_s: float = STOP_GRACE_S,
+    ) -> None:
         settings = services.settings
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         self._services = services
         self._lease = timedelta(seconds=settings.worker.lease_s)
         self._runners = {model: _runner(services, model, resolver) for model in models}
         self._rung = {model: asyncio.Event() for model in models}
-        self._running: dict[UUID, Execution] = {}
+        # A job may be here twice: fenced and still on the thread, and claimed anew.
+        self._running: set[Execution] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
+        self._drain_s = 0.0
+        self._grace_s = grace_s
 
     async def run(self) -> None:
-        """Work until `stop` is called, then return once nothing is in flight."""
+        """Work until `stop` is called, then return once nothing is in flight. That takes a bounded time, whatever a
+        model's thread is doing.
+        """
         settings = self._services.settings
         bells = Bells(
             required_urls(settings)[1],
@@ -65,17 +79,18 @@ class Worker:
         log.info("worker.started", worker=self.name, models=list(self._runners))
         sides = [
             asyncio.create_task(bells.run(), name="bells"),
-            asyncio.create_task(self._every(settings.worker.lease_s / 3, self._renew), name="leases"),
-            asyncio.create_task(self._every(BEAT_S, self._beat), name="beat"),
-            asyncio.create_task(self._every(RESCUE_S, self._rescue), name="rescue"),
-            asyncio.create_task(self._every(SWEEP_S, self._clean), name="sweep"),
+            self._every("leases", settings.worker.lease_s / 3, self._renew),
+            self._every("beat", BEAT_S, self._beat),
+            self._every("idle", BEAT_S, self._unload),
+            self._every("rescue", RESCUE_S, self._rescue),
+            self._every("sweep", SWEEP_S, self._clean),
         ]
         lanes = [asyncio.create_task(self._serve(model), name=f"lane-{model}") for model in self._runners]
         try:
             await _first_failure([*sides, *lanes], until=self._stopping)
-            await asyncio.gather(*lanes)
-            await asyncio.gather(*self._tasks)
         finally:
+            self._stopping.set()
+            await self._drain(lanes)
             for task in (*sides, *lanes):
                 task.cancel()
             await asyncio.gather(*sides, *lanes, return_exceptions=True)
@@ -84,19 +99,37 @@ class Worker:
             with suppress(NeuralibError):
                 async with self._services.db.statements() as db:
                     await event_rows.remove_worker(db, self.name)
-        log.info("worker.stopped", worker=self.name)
+            log.info("worker.stopped", worker=self.name)
 
-    async def stop(self, drain_s: float) -> None:
-        """Take no more jobs, let those in flight end within `drain_s` seconds, give the rest back unharmed."""
+    def stop(self, drain_s: float) -> None:
+        """Have `run` take no more jobs, let those in flight end within `drain_s` seconds, give the rest back unharmed,
+        and return.
+        """
+        self._drain_s = drain_s
         self._stopping.set()
         for rung in self._rung.values():
             rung.set()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=max(drain_s, 0.001))
-        for execution in self._running.values():
-            execution.stop.set(Interrupted("the worker is shutting down"))
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=STOP_GRACE_S)
+
+    async def _drain(self, lanes: Sequence[asyncio.Task[None]]) -> None:
+        why = Interrupted("the worker is shutting down")
+        if await self._quiet(lanes, self._drain_s):
+            return
+        for execution in self._running:
+            execution.stop(why)
+        if await self._quiet(lanes, self._grace_s):
+            return
+        for execution in self._running:
+            log.warning("job.abandoned", job=str(execution.job.id), model=execution.job.model)
+            execution.abandon(why)
+        await self._quiet(lanes, GIVE_BACK_S)
+
+    async def _quiet(self, lanes: Sequence[asyncio.Task[None]], seconds: float) -> bool:
+        """Whether no job is in flight or being claimed, within so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while left := [task for task in (*lanes, *self._tasks) if not task.done()]:
+                    await asyncio.wait(left)
+        return not left
 
     # ── jobs ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -104,10 +137,12 @@ class Worker:
         """Claim while there is a free slot; otherwise sleep until the bell rings or the poll is due."""
         slots = asyncio.Semaphore(self._services.settings.worker.slots)
         rung = self._rung[model]
-        while not self._stopping.is_set():
+        while True:
             await slots.acquire()
             rung.clear()
-            job = None if self._stopping.is_set() else await self._claim(model)
+            if self._stopping.is_set():
+                return
+            job = await self._claim(model)
             if job is not None:
                 self._start(job, slots)
                 continue
@@ -122,18 +157,21 @@ class Worker:
                 return await rows.claim(db, model, self.name, self._lease)
         except Unavailable as error:
             log.warning("claim.failed", model=model, error=error.detail)
-            return None
+        except Exception:
+            log.exception("claim.failed", model=model)
+        return None
 
     def _start(self, job: Job, slots: asyncio.Semaphore) -> None:
         execution = Execution(self._services, job, self._runners[job.model])
-        self._running[job.id] = execution
+        self._running.add(execution)
+        if self._stopping.is_set():  # claimed in the moment of the stop
+            execution.stop(Interrupted("the worker is shutting down"))
         task = asyncio.create_task(self._carry_out(execution), name=f"job-{job.id}")
         self._tasks.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
-            if self._running.get(job.id) is execution:
-                del self._running[job.id]
+            self._running.discard(execution)
             slots.release()
             self._rung[job.model].set()
 
@@ -141,57 +179,69 @@ class Worker:
 
     async def _carry_out(self, execution: Execution) -> None:
         try:
-            await execution.carry_out()
+            due_in = await execution.carry_out()
         except Unavailable as error:
             log.warning("job.left_to_the_rescuer", job=str(execution.job.id), error=error.detail)
+        except Exception:
+            log.exception("job.left_to_the_rescuer", job=str(execution.job.id))
+        else:
+            if due_in:
+                asyncio.get_running_loop().call_later(due_in, self._rung[execution.job.model].set)
 
     def _cancel(self, job: UUID) -> None:
-        execution = self._running.get(job)
-        if execution is not None:
-            execution.stop.set(Cancelled())
+        for execution in self._running:
+            if execution.job.id == job:
+                execution.stop(Cancelled())
 
     # ── side tasks ────────────────────────────────────────────────────────────────────────────────────
 
-    async def _every(self, seconds: float, what: Any) -> None:
-        """Again and again; what fails because a server is away is tried next time."""
-        while True:
-            try:
-                await what()
-            except Unavailable as error:
-                log.warning("side_task.failed", task=what.__name__, error=error.detail)
-            await asyncio.sleep(seconds)
+    def _every(self, name: str, seconds: float, what: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """Again and again; what fails is tried next time."""
+
+        async def repeat() -> None:
+            while True:
+                try:
+                    await what()
+                except Unavailable as error:
+                    log.warning("side_task.failed", task=name, error=error.detail)
+                except Exception:
+                    log.exception("side_task.failed", task=name)
+                await asyncio.sleep(seconds)
+
+        return asyncio.create_task(repeat(), name=name)
 
     async def _renew(self) -> None:
         """Keep the leases of what is running; hear of cancels whose bell was lost; drop what is not ours any more."""
-        held = [(e.job.id, e.job.attempt) for e in self._running.values()]
+        held = list(self._running)
         if not held:
             return
         async with self._services.db.statements() as db:
-            ours = await rows.renew(db, held, self._lease)
-        for job, attempt in held:
-            execution = self._running.get(job)
-            if execution is None or execution.job.attempt != attempt:
-                continue
-            if job not in ours:
-                execution.stop.set(Interrupted("the lease was lost"))
-            elif ours[job]:
-                execution.stop.set(Cancelled())
+            ours = await rows.renew(db, [(e.job.id, e.job.attempt) for e in held], self._lease)
+        for execution in held:
+            wanted = ours.get((execution.job.id, execution.job.attempt))
+            if wanted is None:
+                execution.stop(Interrupted("the lease was lost"))
+            elif wanted:
+                execution.stop(Cancelled())
 
     async def _beat(self) -> None:
         async with self._services.db.statements() as db:
             await event_rows.beat_worker(db, self.name, socket.gethostname(), os.getpid(), self._states())
-        for runner in self._runners.values():
-            await runner.unload_idle(self._services.settings.worker.idle_unload_s)
 
     def _states(self) -> list[Mapping[str, Any]]:
+        resident = {model: runner.loaded for model, runner in self._runners.items()}
         return [
             {
                 "model": model,
-                "state": "loaded" if runner.loaded else "idle",
-                **(runner.loaded[-1].as_dict() if runner.loaded else {}),
+                "state": "loaded" if loaded else "idle",
+                **(loaded[-1].as_dict() if loaded else {}),
             }
-            for model, runner in self._runners.items()
+            for model, loaded in resident.items()
         ]
+
+    async def _unload(self) -> None:
+        idle_s = self._services.settings.worker.idle_unload_s
+        await asyncio.gather(*(runner.unload_idle(idle_s) for runner in self._runners.values()))
 
     async def _rescue(self) -> None:
         await jobs.rescue(self._services)

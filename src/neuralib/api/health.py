@@ -14,6 +14,8 @@ from .replies import reply
 
 CHECK_S = 5.0
 BUILT_IN = "neuralib"
+NEEDLESS = frozenset({"echo"})
+"""Comes with us, too, but a service without it lacks nothing."""
 
 
 async def healthz(call: Call) -> web.Response:  # noqa: ARG001 - a handler's signature
@@ -50,9 +52,9 @@ async def _check(name: str, check: Awaitable[None]) -> FieldError | None:
 
 
 async def _workers(call: Call) -> None:
-    """A live worker for every model that comes with us; plug-ins are their operator's own affair."""
+    """A live worker for every model that comes with us to be used; plug-ins are their operator's own affair."""
     registry = call.services.registry
     ours = {model for model in registry.names if registry.plugin(model).name == BUILT_IN}
-    missing = sorted(ours - (await live_workers(call)).keys())
+    missing = sorted(ours - NEEDLESS - (await live_workers(call)).keys())
     if missing:
         raise NotReady(f"no live worker serves {', '.join(missing)}")

@@ -55,6 +55,11 @@ class Connection:
             status: str = await self.raw.execute(QUERIES[name], *args)
             return int(status.rsplit(" ", 1)[-1])
 
+    async def script(self, sql: str, *args: Any, timeout_s: float) -> None:
+        """Run what is no named statement: migrations. Without `args` it may be many statements."""
+        with _translated():
+            await self.raw.execute(sql, *args, timeout=timeout_s)
+
 
 class Database:
     """A pool of connections."""
@@ -82,7 +87,8 @@ class Database:
             with _translated():
                 await transaction.commit()
         finally:
-            await self._pool.release(raw, timeout=self._timeout_s)
+            with _translated():
+                await self._pool.release(raw, timeout=self._timeout_s)
 
     @asynccontextmanager
     async def statements(self) -> AsyncIterator[Connection]:
@@ -92,7 +98,8 @@ class Database:
         try:
             yield Connection(raw)
         finally:
-            await self._pool.release(raw, timeout=self._timeout_s)
+            with _translated():
+                await self._pool.release(raw, timeout=self._timeout_s)
 
     async def check(self) -> None:
         """One round trip. Raises DatabaseUnavailable."""
@@ -136,26 +143,29 @@ async def _keep_session(connection: Any) -> None:
     """We leave no session state behind, so a returned connection needs no round trip to forget it."""
 
 
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shut down, restarting, time-outs
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError,  # deadlocks
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+)
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (
-        OSError,
-        TimeoutError,
-        asyncpg.InterfaceError,
-        asyncpg.PostgresConnectionError,
-        asyncpg.CannotConnectNowError,
-        asyncpg.AdminShutdownError,
-        asyncpg.CrashShutdownError,
-        asyncpg.QueryCanceledError,
-        asyncpg.LockNotAvailableError,
-        asyncpg.DeadlockDetectedError,
-        asyncpg.TooManyConnectionsError,
-        asyncpg.ReadOnlySQLTransactionError,
-        asyncpg.InvalidPasswordError,
-        asyncpg.InvalidCatalogNameError,
-    ) as error:
-        raise DatabaseUnavailable(f"PostgreSQL: {str(error) or type(error).__name__}") from error
     except asyncpg.DiskFullError as error:
         raise StorageFull("PostgreSQL has no space left") from error
+    except _AWAY as error:
+        raise DatabaseUnavailable(f"PostgreSQL: {str(error) or type(error).__name__}") from error

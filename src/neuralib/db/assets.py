@@ -129,7 +129,14 @@ async def busy(tx: Connection, assets: Sequence[UUID]) -> bool:
     return bool(await tx.value("assets_busy", assets))
 
 
+async def library_busy(tx: Connection, library: UUID) -> bool:
+    """Whether a job will write into the library."""
+    return bool(await tx.value("library_busy", library))
+
+
 async def delete(tx: Connection, found: Sequence[tuple[UUID, UUID]]) -> None:
     """The rows go now; bytes that nobody else uses are left to the sweeper."""
+    blobs = sorted({blob for _, blob in found})
     await tx.run("delete_assets", [asset for asset, _ in found])
-    await tx.all("doom_blobs", sorted({blob for _, blob in found}))
+    await tx.all("lock_blobs", blobs)
+    await tx.all("doom_blobs", blobs)

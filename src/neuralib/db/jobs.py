@@ -98,10 +98,12 @@ async def claim(tx: Connection, model: str, worker: str, lease: timedelta) -> Jo
     return _maybe(await tx.one("claim_job", model, worker, lease))
 
 
-async def renew(tx: Connection, held: Sequence[tuple[UUID, int]], lease: timedelta) -> dict[UUID, bool]:
+async def renew(
+    tx: Connection, held: Sequence[tuple[UUID, int]], lease: timedelta
+) -> dict[tuple[UUID, int], bool]:
     """For each (job, attempt) that is still ours: whether somebody asked to cancel it."""
     rows = await tx.all("renew_leases", [j for j, _ in held], [a for _, a in held], lease)
-    return {row["id"]: row["cancel_requested"] for row in rows}
+    return {(row["id"], row["attempt"]): row["cancel_requested"] for row in rows}
 
 
 async def save_progress(tx: Connection, job: UUID, attempt: int, progress: Mapping[str, Any]) -> bool:
@@ -134,7 +136,9 @@ async def requeue(
     error: Mapping[str, Any] | None = None,
     after: timedelta = timedelta(0),
 ) -> Job | None:
-    """Give a job back: with an error it counts as an attempt, without one as a drain, which is free."""
+    """Give a job back: with an error it counts as an attempt, without one as a drain, which is free. None when another
+    worker holds it by now, or when somebody asked to cancel it: then it must end.
+    """
     failed = error is not None
     return _maybe(
         await tx.one("requeue_job", job.id, job.attempt, error, int(failed), int(not failed), after)

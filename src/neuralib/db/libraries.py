@@ -62,6 +62,12 @@ async def lock(tx: Connection, owner: UUID, library: UUID) -> int:
     return version
 
 
+async def share(tx: Connection, owner: UUID, library: UUID) -> None:
+    """It cannot be deleted before the transaction ends. Raises NotFound."""
+    if await tx.value("share_library", owner, library) is None:
+        raise NotFound(f"there is no library {library}")
+
+
 async def delete(tx: Connection, owner: UUID, library: UUID) -> None:
     await tx.run("forget_library", owner, library)
     await tx.run("delete_library", owner, library)

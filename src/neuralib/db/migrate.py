@@ -1,15 +1,18 @@
-"""Forward-only migrations: `sql/migrations/NNNN_what.sql`, each applied once, in order, in its own transaction."""
+"""Forward-only migrations: `sql/migrations/NNNN_what.sql`, applied once, in order; all that are missing
+in one transaction.
+"""
 
 from importlib.resources import files
-from typing import Any
 
 import asyncpg
 
 from neuralib.errors import DatabaseTooNew, DatabaseTooOld
 
-from . import Database
+from . import Connection, Database
 
 LOCK = 0x6E6C_6962  # "nlib": one migrating process at a time
+LIMIT_S = 3600.0
+"""How long one migration, or the wait for another process that migrates, may take."""
 
 
 def migrations() -> list[tuple[int, str, str]]:
@@ -25,18 +28,18 @@ def migrations() -> list[tuple[int, str, str]]:
 async def migrate(db: Database) -> list[str]:
     """Apply what is missing; the names of what was applied. Raises DatabaseTooNew."""
     async with db.transaction() as tx:
-        await tx.raw.execute("select pg_advisory_xact_lock($1)", LOCK)
-        await tx.raw.execute(
+        # What serves requests gives up after seconds; rebuilding an index of a large table takes its time.
+        await tx.script("set local lock_timeout = 0", timeout_s=LIMIT_S)
+        await tx.script("select pg_advisory_xact_lock($1)", LOCK, timeout_s=LIMIT_S)
+        await tx.script(
             "create table if not exists schema_migrations ("
-            "version int primary key, name text not null, applied_at timestamptz not null default now())"
+            "version int primary key, name text not null, applied_at timestamptz not null default now())",
+            timeout_s=LIMIT_S,
         )
-        current = await _version(tx.raw)
         applied = []
-        for version, name, statements in _newer_than(current):
-            await tx.raw.execute(statements)
-            await tx.raw.execute(
-                "insert into schema_migrations (version, name) values ($1, $2)", version, name
-            )
+        for version, name, statements in _newer_than(await _version(tx)):
+            await tx.script(statements, timeout_s=LIMIT_S)
+            await tx.run("insert_migration", version, name)
             applied.append(f"{version:04} {name}")
         return applied
 
@@ -45,7 +48,7 @@ async def require_current(db: Database) -> None:
     """Raises DatabaseTooOld or DatabaseTooNew unless the schema is the one this version knows."""
     async with db.transaction() as tx:
         try:
-            current = await _version(tx.raw)
+            current = await _version(tx)
         except asyncpg.UndefinedTableError as error:
             raise DatabaseTooOld("the database is empty") from error
     missing = _newer_than(current)
@@ -60,6 +63,6 @@ def _newer_than(current: int) -> list[tuple[int, str, str]]:
     return [m for m in known if m[0] > current]
 
 
-async def _version(raw: Any) -> int:
-    value: int | None = await raw.fetchval("select max(version) from schema_migrations")
+async def _version(tx: Connection) -> int:
+    value: int | None = await tx.value("schema_version")
     return value or 0

@@ -1,5 +1,13 @@
 -- Every statement of NeuraLib, by name. Each has one typed function in the module of its section.
 
+-- ── the schema ──────────────────────────────────────────────────────────────────────────────────────
+
+-- name: schema_version
+select max(version) from schema_migrations
+
+-- name: insert_migration
+insert into schema_migrations (version, name) values ($1, $2)
+
 -- ── owners ──────────────────────────────────────────────────────────────────────────────────────────
 
 -- name: upsert_owner
@@ -43,6 +51,10 @@ returning *
 -- name: lock_library
 select version from libraries where owner_id = $1 and id = $2 for update
 
+-- name: share_library
+-- Deleting the library waits for the job's row, and finds it.
+select version from libraries where owner_id = $1 and id = $2 for key share
+
 -- name: forget_library
 -- Finished jobs stay as history when their library goes.
 update jobs set library_id = null where owner_id = $1 and library_id = $2
@@ -70,6 +82,10 @@ update pending_objects set delete_after = now() where key = any($1::text[])
 insert into blobs (id, owner_id, sha256, bytes, key, media_type) values ($1, $2, $3, $4, $5, $6)
 on conflict (owner_id, sha256) do update set sha256 = excluded.sha256
 returning id, sha256, bytes, key, media_type
+
+-- name: lock_blobs
+-- Waits for uploads of the same bytes that are just being committed, so that doom_blobs sees their assets.
+select id from blobs where id = any($1::uuid[]) order by id for update
 
 -- name: doom_blobs
 -- Blobs that no asset uses any more leave, and their keys become pending for the sweeper.
@@ -122,6 +138,10 @@ select id, blob_id from assets where owner_id = $1 and library_id = $2 for updat
 -- name: assets_busy
 select exists (select from jobs where asset_id = any($1::uuid[]) and state in ('queued', 'running'))
 
+-- name: library_busy
+-- A job may read an asset of one library and write into another.
+select exists (select from jobs where library_id = $1 and state in ('queued', 'running'))
+
 -- name: delete_assets
 delete from assets where id = any($1::uuid[])
 
@@ -171,7 +191,7 @@ where me.id = $1 and q.model = me.model and q.state = 'queued' and me.state = 'q
 with next as materialized (
     select id from jobs
     where state = 'queued' and model = $1 and not_before <= now()
-    order by priority desc, queued_at
+    order by priority desc, queued_at, id
     for update skip locked
     limit 1
 )
@@ -187,7 +207,7 @@ update jobs j
 set lease_until = now() + $3::interval
 from unnest($1::uuid[], $2::int[]) as held (id, attempt)
 where j.id = held.id and j.attempt = held.attempt and j.state = 'running'
-returning j.id, j.cancel_requested
+returning j.id, j.attempt, j.cancel_requested
 
 -- name: save_progress
 update jobs set progress = $3 where id = $1 and attempt = $2 and state = 'running'
@@ -201,11 +221,12 @@ where id = $1 and attempt = $2 and state = 'running'
 returning *
 
 -- name: requeue_job
--- Back to the queue, by the holder: an error that may pass ($4 errors more) or a shutdown ($5 drains more).
+-- Back to the queue, by the holder: an error that may pass ($4 errors more) or a shutdown ($5 drains more). Not when
+-- somebody wants it cancelled: nobody would look at that flag again before its next turn.
 update jobs
 set state = 'queued', lease_until = null, worker = null, errors = errors + $4, drains = drains + $5,
     not_before = now() + $6::interval, error = $3, progress = '{}'
-where id = $1 and attempt = $2 and state = 'running'
+where id = $1 and attempt = $2 and state = 'running' and not cancel_requested
 returning *
 
 -- name: request_cancel
