@@ -17,7 +17,8 @@ from demucs.api import Separator
 from demucs.apply import BagOfModels
 from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
-from safetensors.torch import save_file
+from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
 
 from neuralib.audio import AudioInfo, Recording, RecordingWriter, Samples
 from neuralib.errors import (
@@ -30,7 +31,8 @@ from neuralib.errors import (
 )
 from neuralib.executors import Output, RunContext, Weights
 from neuralib.executors.demucs import CHECKPOINTS, Demucs, DemucsParams
-from neuralib.weights import Checkpoint, File
+from neuralib.executors.demucs.checkpoints import arguments, header
+from neuralib.weights import Checkpoint, File, Resolver
 
 STEMS = ["drums", "bass", "other", "vocals"]
 RATE = 44_100
@@ -234,6 +236,19 @@ def test_a_bag_mixes_its_members_as_stock_does(studio, tmp_path):
     assert snr(ours, stock(BagOfModels(members), audio)) >= 90
 
 
+def test_the_bundled_separator_says_what_stock_says(studio, tmp_path):
+    found = Resolver(tmp_path).resolve("demucs", CHECKPOINTS, "hdemucs_mini")
+    executor = Demucs()
+    executor.load(found, "cpu", "fp32")
+    _, options = arguments(header(found.files[0]))
+    made = HDemucs(**options)
+    made.load_state_dict(load_file(found.files[0]))
+    audio = song(3.5)
+    output = studio.run(executor, studio.recording(audio), mode="model")
+    assert snr(stems_of(output), stock(made, audio)) >= 90
+    assert [stem.name for stem in output.audio] == STEMS
+
+
 # ── fewer stems, fewer passes ─────────────────────────────────────────────────────────────────────────
 
 
@@ -288,7 +303,13 @@ def test_progress_counts_up_to_the_plan(transformer, studio, tmp_path, params, s
 
 @pytest.mark.parametrize(
     ("params", "field"),
-    [({"stems": ["kazoo"]}, "/params/stems"), ({"segment_s": 9.0}, "/params/segment_s")],
+    [
+        ({"stems": ["kazoo"]}, "/params/stems"),
+        ({"segment_s": 9.0}, "/params/segment_s"),
+        ({"mixes": [{"name": "x", "gains_db": {"kazoo": 1}}]}, "/params/mixes/0/gains_db"),
+        ({"mixes": [{"name": "bass", "gains_db": {"bass": 1}}]}, "/params/mixes/0/name"),
+        ({"stems": [], "mixes": [{"name": "x", "gains_db": {"bass": 0}}]}, "/params/mixes"),
+    ],
 )
 def test_what_the_weights_do_not_know_is_refused_by_name(params, field):
     info = AudioInfo("wav", "pcm_s16le", "pcm_16", 44_100, 2, 44_100)
@@ -347,6 +368,61 @@ def test_some_of_the_stems_are_never_called_exact(spectral, studio):
     output = studio.run(spectral[1], studio.recording(song(0.5)), stems=["bass", "drums"])
     assert [audio.name for audio in output.audio] == ["drums", "bass"]
     assert (output.facts["exact"], output.facts["null_dbfs"]) == (False, None)
+
+
+def test_an_instrumental_needs_the_vocals_alone_and_nulls_with_them(studio, tmp_path):
+    members = [network(HDemucs, SPECTRAL, seed) for seed in range(4)]
+    files = [saved(member, SPECTRAL, tmp_path / f"{i}.safetensors") for i, member in enumerate(members)]
+    audio = (np.rint(song(0.8) * 32768) / 32768).astype(np.float32)
+    watch = Watch()
+    output = studio.run(
+        loaded(files, "htdemucs_ft"),
+        studio.recording(audio, subtype="pcm_16"),
+        watch,
+        stems=["vocals"],
+        mixes=[{"name": "instrumental", "gains_db": {"vocals": None}}],
+    )
+    assert [(audio.role, audio.name) for audio in output.audio] == [
+        ("stem", "vocals"),
+        ("mix", "instrumental"),
+    ]
+    vocals, instrumental = stems_of(output)
+    assert watch.heard[-1] == (2, 2)
+    assert np.array_equal(vocals.astype(np.float64) + instrumental, audio)
+
+
+def test_a_mix_of_stems_is_the_stems_at_their_gains(spectral, studio):
+    mixes = [{"name": "practice", "gains_db": {"drums": 6.0, "bass": None}}]
+    output = studio.run(spectral[1], studio.recording(song(0.6)), mixes=mixes)
+    *stems, practice = stems_of(output)
+    assert snr(practice, stems[0] * 10 ** (6 / 20) + stems[2] + stems[3]) >= 90
+    alone = studio.run(spectral[1], studio.recording(song(0.6)), mixes=mixes, stems=[])
+    assert [(audio.role, audio.name) for audio in alone.audio] == [("mix", "practice")]
+    assert alone.facts["stems"] == ["drums", "bass"]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"stems": []},
+        {"stems": ["bass", "bass"]},
+        {"shifts": 11},
+        {"overlap": 1.0},
+        {"preset": "loud"},
+        {"kazoo": True},
+        {"mixes": [{"name": "../x", "gains_db": {"bass": 0}}]},
+        {"mixes": [{"name": "x", "gains_db": {}}]},
+    ],
+)
+def test_parameters_out_of_range_are_refused(params):
+    with pytest.raises(ValidationError):
+        DemucsParams(**params)
+
+
+def test_a_preset_fills_in_what_is_left_out():
+    assert DemucsParams(preset="best").shifts == 2
+    assert DemucsParams(preset="best", shifts=5).shifts == 5
+    assert DemucsParams(preset="fast").overlap == 0.1
 
 
 # ── edges ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,7 +4,8 @@ The networks are those of the Demucs package; the loop around them is ours and g
 Everything heavy is imported by `load`: this module also serves to validate parameters where no torch is.
 
     checkpoints.py   which weights there are, and their shape before they are loaded
-    task.py          what a job asks of them
+    params.py        what a job may ask of them
+    task.py          the work that makes of it
     windows.py       which windows a separation looks at
     networks.py      tensors from disk into networks
     acceleration.py  the same networks, faster: layers.py, attention.py, spectra.py
@@ -12,14 +13,14 @@ Everything heavy is imported by `load`: this module also serves to validate para
     fidelity.py      stems at the recording's own rate and channels, adding up to the mix
 """
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
-from neuralib.audio import resample
+from neuralib.audio import Samples, resample
 from neuralib.errors import ModelLoadFailed, PrecisionUnsupported
 from neuralib.executors import (
     AudioInfo,
-    AudioOutput,
     Checkpoint,
     Executor,
     Output,
@@ -32,9 +33,10 @@ from neuralib.executors import (
 
 from .checkpoints import CHECKPOINTS, Shape, shape_of, shape_of_file
 from .fidelity import Finisher, at_rate, fold
-from .task import DemucsParams, Task
+from .params import DemucsParams
+from .task import Task
 
-GPU_BATCH = 8
+GPU_BATCH = 16
 """Windows a GPU takes at once unless asked otherwise; halved as long as they do not fit."""
 
 
@@ -73,15 +75,34 @@ class Demucs(Executor[DemucsParams]):
         return Plan(windows=task.count, passes=task.passes)
 
     def run(self, recording: Recording, params: DemucsParams, context: RunContext) -> Output:
-        """One AudioOutput a stem, at the rate, the channels and the frames of the recording.
+        """The stems and mixes, each at the rate, the channels and the frames of the recording.
 
         A single channel goes into both sides of the model and comes back as their mean. More than two go through
         it in pairs (`channel_pairs`), each one with its own level.
         """
+        shape = self._shape
+        task = Task(shape, params, recording)
+        with ExitStack() as files:
+            finisher = Finisher(
+                recording,
+                [
+                    (product, files.enter_context(context.writer(product.name, recording)))
+                    for product in task.products()
+                ],
+                exact=params.mode == "exact",
+                complete=len(task.stems) == len(shape.stems),
+            )
+            stems = fold(self._separated(recording, task, context), task.pairs)
+            for block in at_rate(stems, shape.sample_rate, recording.sample_rate, recording.frames):
+                finisher.write(block)
+        audio = tuple(map(finisher.output, range(len(task.products()))))
+        return Output(audio=audio, facts={**task.facts(), **finisher.facts()})
+
+    def _separated(self, recording: Recording, task: Task, context: RunContext) -> Iterator[Samples]:
+        """What the networks say, `(stems, 2 * pairs, n)` at their rate, in order of time."""
         from .separation import Mix, Separation
 
         shape = self._shape
-        task = Task(shape, params, recording)
         source = recording
         if recording.sample_rate != shape.sample_rate:
             source = resample(
@@ -100,27 +121,8 @@ class Demucs(Executor[DemucsParams]):
             passes=task.shifts,
             device=self._device,
         )
-        batch = params.batch or (GPU_BATCH if self._device.type == "cuda" else 1)
-        with ExitStack() as files:
-            writers = [files.enter_context(context.writer(stem, recording)) for stem in task.stems]
-            finisher = Finisher(
-                recording,
-                writers,
-                exact=params.mode == "exact",
-                complete=len(task.stems) == len(shape.stems),
-            )
-            blocks = fold(
-                separation.run(task.lines(), batch, lambda done: context.progress(done, task.count)),
-                task.pairs,
-            )
-            for block in at_rate(blocks, shape.sample_rate, recording.sample_rate, recording.frames):
-                finisher.write(block)
-            recordings = [writer.close() for writer in writers]
-        audio = tuple(
-            AudioOutput("stem", stem, made, finisher.stem_facts(i))
-            for i, (stem, made) in enumerate(zip(task.stems, recordings, strict=True))
-        )
-        return Output(audio=audio, facts={**task.facts(), **finisher.facts()})
+        batch = task.params.batch or (GPU_BATCH if self._device.type == "cuda" else 1)
+        return separation.run(task.lines(), batch, lambda done: context.progress(done, task.count))
 
     def unload(self) -> None:
         """Give the memory back."""

@@ -13,6 +13,9 @@ import numpy as np
 
 from neuralib.audio import Recording, RecordingWriter, Samples, resample_blocks
 from neuralib.errors import ExecutorFailed
+from neuralib.executors import AudioOutput
+
+from .task import Product
 
 GRIDS = {"pcm_16": 1 << 15, "pcm_24": 1 << 23}
 """Steps to full scale of the formats in which float32 holds every value."""
@@ -45,23 +48,29 @@ def at_rate(blocks: Iterable[Samples], rate: int, target: int, frames: int) -> I
 
 
 class Finisher:
-    """Takes stems block by block, makes them add up where asked, writes them, and keeps account.
+    """Takes stems block by block, makes them add up where asked, writes what is wanted, and keeps account.
 
     With `exact`, the stems null: in float below -120 dBFS; on a PCM grid to the last step, because all stems but
     one are rounded to the grid and the last one is what then remains, itself on the grid.
     """
 
     def __init__(
-        self, mix: Recording, writers: Sequence[RecordingWriter], *, exact: bool, complete: bool
+        self,
+        mix: Recording,
+        outputs: Sequence[tuple[Product, RecordingWriter]],
+        *,
+        exact: bool,
+        complete: bool,
     ) -> None:
-        """`complete` says whether these are all the stems of the model, so that they should add up."""
-        self._mix, self._writers = mix, writers
-        self._exact, self._complete = exact and complete, complete
-        self._grid = GRIDS.get(mix.subtype) if self._exact else None
+        """`complete` says whether all stems of the model will come, so that they can add up."""
+        self._mix, self._outputs = mix, outputs
+        self._summing = exact and complete
+        self._complete = complete
+        self._grid = GRIDS.get(mix.subtype) if exact else None
         self._frames = 0
         self._residual = 0.0
-        self._power = np.zeros(len(writers))
-        self._peak = np.zeros(len(writers))
+        self._power = np.zeros(len(outputs))
+        self._peak = np.zeros(len(outputs))
 
     def write(self, stems: Samples) -> None:
         """`(stems, channels, n)`, the next frames of the mix. Raises ExecutorFailed."""
@@ -70,29 +79,40 @@ class Finisher:
                 "the model returned samples that are not numbers; a wider precision may help"
             )
         mix = self._mix.read(self._frames, self._frames + stems.shape[-1])
-        if self._exact:
+        if self._summing:
             stems = summing(stems, mix)
         if self._grid:
-            stems = on_grid(stems, mix, self._grid)
-        for writer, stem in zip(self._writers, stems, strict=True):
-            writer.write(stem)
-        self._account(stems, mix)
-
-    def _account(self, stems: Samples, mix: Samples) -> None:
+            stems = on_grid(stems, mix, self._grid) if self._summing else rounded(stems, self._grid)
         self._frames += mix.shape[-1]
         self._residual += float(((mix - stems.sum(0, dtype=np.float64)) ** 2).sum())
-        self._power += (stems.astype(np.float64) ** 2).sum((1, 2))
-        if stems.size:
-            self._peak = np.maximum(self._peak, np.abs(stems).max((1, 2)))
+        for index, (product, writer) in enumerate(self._outputs):
+            made = produced(product, stems, mix)
+            writer.write(made)
+            self._power[index] += float((made.astype(np.float64) ** 2).sum())
+            self._peak[index] = max(self._peak[index], float(np.abs(made).max(initial=0)))
 
     def facts(self) -> dict[str, Any]:
-        """`null_dbfs` is the RMS of the mix minus the sum of the stems; None when some stems were not made."""
+        """`null_dbfs` is the RMS of the mix minus the sum of the stems; None when some stems were not found."""
         null = dbfs(self._residual / (self._frames * self._mix.channels))
-        return {"exact": self._exact, "null_dbfs": null if self._complete else None}
+        return {"exact": self._summing, "null_dbfs": null if self._complete else None}
 
-    def stem_facts(self, index: int) -> dict[str, Any]:
+    def output(self, index: int) -> AudioOutput:
+        """A finished recording with its level."""
+        product, writer = self._outputs[index]
         power = self._power[index] / (self._frames * self._mix.channels)
-        return {"rms_dbfs": dbfs(power), "peak": float(self._peak[index])}
+        facts = {"rms_dbfs": dbfs(power), "peak": float(self._peak[index])}
+        return AudioOutput(product.role, product.name, writer.close(), facts)
+
+
+def produced(product: Product, stems: Samples, mix: Samples) -> Samples:
+    """So much of the mix and of each stem as the product says; a stem itself as it is."""
+    if not product.mix and product.stems.count(0) == len(stems) - 1 and 1 in product.stems:
+        made: Samples = stems[product.stems.index(1)]
+        return made
+    total = product.mix * mix.astype(np.float64)
+    for amount, stem in zip(product.stems, stems, strict=True):
+        total += amount * stem.astype(np.float64)
+    return total.astype(np.float32)
 
 
 def summing(stems: Samples, mix: Samples) -> Samples:
@@ -109,7 +129,7 @@ def on_grid(stems: Samples, mix: Samples, steps: int) -> Samples:
     the excess: as the mix itself fits the format, there is always room.
     """
     whole = np.rint(mix.astype(np.float64) * steps).astype(np.int64)
-    levels = np.clip(np.rint(stems.astype(np.float64) * steps).astype(np.int64), -steps, steps - 1)
+    levels = (rounded(stems, steps).astype(np.float64) * steps).astype(np.int64)
     levels[-1] = whole - levels[:-1].sum(0)
     excess = levels[-1] - np.clip(levels[-1], -steps, steps - 1)
     levels[-1] -= excess
@@ -118,6 +138,13 @@ def on_grid(stems: Samples, mix: Samples, steps: int) -> Samples:
             moved = np.clip(levels[stem] + excess, -steps, steps - 1) - levels[stem]
             levels[stem] += moved
             excess -= moved
+    made: Samples = (levels / steps).astype(np.float32)
+    return made
+
+
+def rounded(stems: Samples, steps: int) -> Samples:
+    """Each stem by itself on the grid of a PCM format, clipped to what it holds."""
+    levels = np.clip(np.rint(stems.astype(np.float64) * steps), -steps, steps - 1)
     made: Samples = (levels / steps).astype(np.float32)
     return made
 

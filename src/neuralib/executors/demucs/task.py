@@ -1,57 +1,27 @@
 """What a job asks for, and the work that makes of it for a given mix."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any, Literal
 
 from neuralib.audio import resampled_frames
 from neuralib.errors import AudioTooShort, FieldError
-from neuralib.executors import AudioInfo, Params, Recording, ValidationFailed
+from neuralib.executors import AudioInfo, Recording, ValidationFailed
 
 from .checkpoints import Shape
+from .params import DemucsParams
 from .windows import Grid, Line, channel_pairs, leads
 
 
-class DemucsParams(Params):
-    """What a job may ask of a separation."""
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One recording to make: so much of the mix and of each stem that is found."""
 
-    stems: Annotated[
-        tuple[str, ...] | None,
-        Field(
-            min_length=1, description="Make only these: with htdemucs_ft each one costs a quarter. None: all."
-        ),
-    ] = None
-    mode: Annotated[
-        Literal["exact", "model"],
-        Field(description="exact: the stems add up to the mix. model: what the network says, as it is."),
-    ] = "exact"
-    shifts: Annotated[
-        int,
-        Field(
-            ge=0, le=10, description="Average this many passes, each shifted in time by up to half a second."
-        ),
-    ] = 0
-    seed: Annotated[
-        int, Field(ge=0, lt=1 << 63, description="Of the shifts: the same seed, the same stems.")
-    ] = 0
-    overlap: Annotated[
-        float, Field(ge=0, le=0.95, description="Part of a window that the next one covers too.")
-    ] = 0.25
-    segment_s: Annotated[
-        float | None,
-        Field(
-            ge=0.1,
-            le=120,
-            description="Seconds of a window; HTDemucs takes at most its own. None: the model's own.",
-        ),
-    ] = None
-    batch: Annotated[
-        int | None,
-        Field(
-            ge=1, le=64, description="Windows at once. None: 1 on a CPU; on a GPU as many as fit, up to 8."
-        ),
-    ] = None
+    name: str
+    role: Literal["stem", "mix"]
+    mix: float
+    stems: tuple[float, ...]
 
 
 class Task:
@@ -63,10 +33,12 @@ class Task:
             raise AudioTooShort
         self.params = params
         self.frames = max(1, resampled_frames(mix.frames, mix.sample_rate, shape.sample_rate))
-        self.stems = _stems(shape, params)
+        self.given = _stems(shape, params)
+        self.stems = _needed(shape, params, self.given)
         self.members = shape.members(self.stems)
         self.pairs = channel_pairs(mix.channels)
         self.grid = _grid(shape, params)
+        self.sample_rate = shape.sample_rate
         self._leads = leads(len(shape.mixing), params.shifts, params.seed, shape.sample_rate)
 
     @property
@@ -92,19 +64,60 @@ class Task:
             for member in self.members
         ]
 
+    def products(self) -> list[Product]:
+        """What to make of the stems: themselves, and mixes as the mix plus what of its stems is changed."""
+        stems = [
+            Product(name, "stem", 0.0, tuple(float(stem == name) for stem in self.stems))
+            for name in self.given
+        ]
+        mixes = [
+            Product(mix.name, "mix", 1.0, tuple(_change(mix.gains_db.get(stem, 0.0)) for stem in self.stems))
+            for mix in self.params.mixes
+        ]
+        return [*stems, *mixes]
+
     def facts(self) -> dict[str, Any]:
         asked = self.params.model_dump(include={"mode", "shifts", "seed", "overlap"})
-        return {"stems": list(self.stems), **asked, "windows": self.count, "passes": self.passes}
+        segment_s = self.grid.segment / self.sample_rate
+        return {
+            "stems": list(self.stems),
+            **asked,
+            "segment_s": segment_s,
+            "windows": self.count,
+            "passes": self.passes,
+        }
 
 
 def _stems(shape: Shape, params: DemucsParams) -> tuple[str, ...]:
-    """The wanted stems in the order of the model."""
+    """The stems to give, in the order of the model."""
     if params.stems is None:
         return shape.stems
-    unknown = [stem for stem in params.stems if stem not in shape.stems]
-    if unknown:
-        raise _refused("stems", f"these weights know {', '.join(shape.stems)}, not {', '.join(unknown)}")
+    _refuse_unknown("stems", shape, params.stems)
     return tuple(stem for stem in shape.stems if stem in params.stems)
+
+
+def _needed(shape: Shape, params: DemucsParams, given: Sequence[str]) -> tuple[str, ...]:
+    """The stems to find: those to give, and those that a mix changes."""
+    needed = set(given)
+    for index, mix in enumerate(params.mixes):
+        _refuse_unknown(f"mixes/{index}/gains_db", shape, mix.gains_db)
+        if mix.name in shape.stems:
+            raise _refused(f"mixes/{index}/name", "a stem has this name")
+        needed |= {stem for stem, gain in mix.gains_db.items() if gain != 0}
+    if not needed:
+        raise _refused("mixes", "they change nothing")
+    return tuple(stem for stem in shape.stems if stem in needed)
+
+
+def _change(gain_db: float | None) -> float:
+    """What to add of a stem to a mix that holds it, for it to end up at a gain."""
+    return -1.0 if gain_db is None else 10 ** (gain_db / 20) - 1
+
+
+def _refuse_unknown(field: str, shape: Shape, stems: Iterable[str]) -> None:
+    unknown = [stem for stem in stems if stem not in shape.stems]
+    if unknown:
+        raise _refused(field, f"these weights know {', '.join(shape.stems)}, not {', '.join(unknown)}")
 
 
 def _grid(shape: Shape, params: DemucsParams) -> Grid:
