@@ -76,7 +76,7 @@ def stock_model() -> Any:
     import whisper
     from whisper.model import ModelDimensions
 
-    from neuralib.executors.whisper.model import read_checkpoint
+    from neuralib.executors.whisper.loading import read_checkpoint
 
     dims, tensors = read_checkpoint(weights().files[0])
     model = whisper.model.Whisper(ModelDimensions(**asdict(dims)))

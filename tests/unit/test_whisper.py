@@ -24,10 +24,10 @@ from neuralib.errors import (
     WeightsChecksumMismatch,
 )
 from neuralib.executors import RunContext, Weights
-from neuralib.executors.whisper import Whisper, WhisperParams
+from neuralib.executors.whisper import Whisper, WhisperParams, Work
 from neuralib.executors.whisper.checkpoints import CHECKPOINTS, PINS
 from neuralib.executors.whisper.languages import LANGUAGES
-from neuralib.executors.whisper.model import read_checkpoint
+from neuralib.executors.whisper.loading import read_checkpoint
 from neuralib.weights import Resolver
 
 RATE = 16_000
@@ -110,6 +110,13 @@ def plain(tiny, speech, tmp_path_factory):
     return Run(tiny, speech, tmp_path_factory.mktemp("plain"))
 
 
+@pytest.fixture(scope="module")
+def followed(tiny, pause, tmp_path_factory):
+    """One run of two windows, each prompted with the text before it, without guards."""
+    folder = tmp_path_factory.mktemp("followed")
+    return Run(tiny, pause, folder, **UNGUARDED, condition_on_previous_text=True)
+
+
 def test_speech_is_written_down(plain, speech):
     said = {word.strip(",.").lower() for word in SAID.split()}
     words = words_of(plain.document)
@@ -133,9 +140,9 @@ def assert_equal(ours, theirs):
             assert mine[key] == pytest.approx(other[key], abs=2e-3)
 
 
-def test_windows_words_and_times_equal_the_stock_package(tiny, stock, pause, tmp_path):
+def test_windows_words_and_times_equal_the_stock_package(stock, followed, pause):
     """Two windows, the second prompted with the text of the first."""
-    ours = Run(tiny, pause, tmp_path, **UNGUARDED, condition_on_previous_text=True).document
+    ours = followed.document
     theirs = whisper.transcribe(stock, pause, word_timestamps=True, fp16=False)
     assert len(ours["segments"]) >= 3
     assert_equal(ours, theirs)
@@ -159,13 +166,13 @@ def test_beam_search_equals_the_stock_package(tiny, stock, speech, tmp_path):
     assert [s["text"] for s in ours["segments"]] == [s["text"].strip() for s in theirs["segments"]]
 
 
-def test_progress_counts_windows_up_and_names_the_plan(tiny, pause, tmp_path):
+def test_progress_counts_windows_up_and_names_the_plan(followed, pause):
     info = AudioInfo("wav", "pcm_f32le", "float", RATE, 1, pause.size)
-    run = Run(tiny, pause, tmp_path, word_timestamps=False)
     assert Whisper.plan(info, WhisperParams(), None).windows == 2
-    assert run.progress == sorted(run.progress)
-    assert run.progress[0] == (0, 2)
-    assert run.progress[-1] == (2, 2)
+    assert followed.progress == sorted(followed.progress)
+    assert followed.progress[0] == (0, 2)
+    assert (1, 2) in followed.progress
+    assert followed.progress[-1] == (2, 2)
 
 
 @pytest.mark.parametrize("window", [0, 1])
@@ -197,6 +204,34 @@ def test_rate_and_channels_make_no_difference_to_the_words(tiny, plain, speech, 
     other = Run(tiny, stereo, tmp_path, 44_100, word_timestamps=False)
     assert other.document["text"] == plain.document["text"]
     assert "lyrics.enhanced.lrc" not in other.files
+
+
+def test_recordings_run_together_say_what_each_says_alone(tiny, plain, followed, pause, speech, tmp_path):
+    """Of different lengths, more than there are seats, one cancelled on its way and one broken."""
+    samples = [speech, pause, speech[: 5 * RATE], np.full(RATE, np.nan, np.float32), pause]
+    waiting = []
+    for number, block in enumerate(samples):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        seen = []
+
+        def report(done, total, number=number, seen=seen):
+            seen.append(done)
+            if number == 4 and len(seen) == 3:
+                raise Cancelled
+
+        with RecordingWriter(folder / "in.f32", RATE, 1) as writer:
+            writer.write(block[None])
+        params = WhisperParams(**UNGUARDED, condition_on_previous_text=True)
+        waiting.append(Work(writer.close(), params, RunContext(folder, report)))
+    ended = dict(tiny.run_together(iter(waiting), size=3))
+    assert isinstance(ended[waiting[3]], NonFiniteAudio)
+    assert isinstance(ended[waiting[4]], Cancelled)
+    texts = [json.loads((w.context.scratch / "lyrics.json").read_text()) for w in waiting[:3]]
+    assert words_of(texts[0]) == words_of(plain.document)
+    assert words_of(texts[1]) == words_of(followed.document)
+    alone = Run(tiny, speech[: 5 * RATE], tmp_path, **UNGUARDED)
+    assert words_of(texts[2]) == words_of(alone.document)
 
 
 def test_broken_samples_are_refused(tiny, speech, tmp_path):

@@ -4,12 +4,13 @@ Importing this module is light; torch and openai's package load with the weights
 """
 
 import time
-from dataclasses import asdict
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from neuralib.errors import ModelLoadFailed, PrecisionUnsupported, WeightsChecksumMismatch
+from neuralib.errors import ModelLoadFailed, NeuralibError, PrecisionUnsupported, WeightsChecksumMismatch
 from neuralib.executors import (
     AudioInfo,
     Checkpoint,
@@ -31,9 +32,13 @@ from .languages import LANGUAGES, Language
 from .transcript import Transcript
 
 if TYPE_CHECKING:
+    from .decoding import Decoded, Request
     from .model import Model
+    from .together import Walk
 
 WINDOW_S = 30
+TOGETHER = 8
+"""Recordings side by side, unless the caller says otherwise."""
 TICK_S = 0.25
 """Progress is reported at most this often between windows."""
 
@@ -79,6 +84,15 @@ class WhisperParams(Params):
     seed: Annotated[int, Field(ge=0, lt=2**63, description="Of the draws at temperatures above 0.")] = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """One recording of several that run together."""
+
+    recording: Recording
+    params: WhisperParams
+    context: RunContext
+
+
 class Whisper(Executor[WhisperParams]):
     """Writes down the words of a recording."""
 
@@ -96,7 +110,7 @@ class Whisper(Executor[WhisperParams]):
         self._precision: Precision = "fp32"
 
     def load(self, weights: Weights | None, device: str, precision: Precision) -> None:
-        """Raises ModelLoadFailed, PrecisionUnsupported, WeightsChecksumMismatch."""
+        """Raises ModelLoadFailed, NeuralibError, PrecisionUnsupported, WeightsChecksumMismatch."""
         if weights is None:
             raise ModelLoadFailed("Whisper needs weights")
         if precision == "tf32" or (precision == "fp16" and device == "cpu"):
@@ -104,7 +118,8 @@ class Whisper(Executor[WhisperParams]):
         _check(weights)
         import torch
 
-        from .model import Model, alignment_heads, read_checkpoint
+        from .loading import alignment_heads, read_checkpoint
+        from .model import Model
 
         dims, tensors = read_checkpoint(weights.files[0])
         dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
@@ -122,22 +137,66 @@ class Whisper(Executor[WhisperParams]):
         """Raises NonFiniteAudio, ValidationFailed."""
         import torch
 
+        from .together import alone
+
+        with torch.inference_mode():
+            return alone(self._loaded()[0], self._walk(Work(recording, params, context), []))
+
+    def run_together(
+        self, waiting: Iterable[Work], size: int = TOGETHER
+    ) -> Iterator[tuple[Work, Output | NeuralibError]]:
+        """Several recordings side by side, `size` at most: the decoder reads its weights once for all of them.
+
+        Takes the next piece of work from `waiting` whenever there is room, and gives every one with its output, or
+        with the error that ended it, as they end. Each one's progress goes to its own context.
+        """
+        import torch
+
+        from .together import Together, Walk
+
+        works: dict[int, Work] = {}
+        beside: list[_Progress] = []
+
+        def walks() -> Iterator[Walk[Output]]:
+            for work in waiting:
+                walk = self._walk(work, beside)
+                works[id(walk)] = work
+                yield walk
+
+        together = Together(self._loaded()[0], walks(), size).run()
+        while True:
+            with torch.inference_mode():  # never while the caller has the word
+                ended = next(together, None)
+            if ended is None:
+                return
+            walk, output, error = ended
+            result = output or error
+            assert result is not None
+            yield works.pop(id(walk)), result
+
+    def _walk(self, work: Work, beside: "list[_Progress]") -> "Walk[Output]":
+        from .together import Walk
+
+        progress = _Progress(work, beside)
+        return Walk(self._steps(work, progress), progress.again)
+
+    def _steps(self, work: Work, progress: "_Progress") -> "Generator[Request, Decoded, Output]":
         from .features import extract
         from .windows import Options, Transcription
 
         model, weights = self._loaded()
+        params = work.params
         self._fits(model, weights, params)
-        progress = _Progress(recording, context)
-        with torch.inference_mode():
-            features = extract(recording, model.dims.n_mels, lambda: progress.at(0))
+        with progress:
+            features = extract(work.recording, model.dims.n_mels, progress.again)
             options = Options(**params.model_dump(exclude={"temperature"}), temperatures=params.temperature)
             transcription = Transcription(model, features, options, progress.at)
-            transcript = transcription.run()
-        progress.end()
+            transcript = yield from transcription.steps()
+            progress.end()
         guards = asdict(transcription.counts)
         model_facts = {"name": weights.id, "precision": self._precision, "version": self.version}
         facts = {"task": params.task, "model": model_facts, "guards": guards}
-        return Output(files=_write(transcript, params, context, facts), facts=_facts(transcript, guards))
+        return Output(files=_write(transcript, params, work.context, facts), facts=_facts(transcript, guards))
 
     def unload(self) -> None:
         self._model = None
@@ -169,22 +228,48 @@ def _english_only(checkpoint: str, params: WhisperParams) -> None:
 
 
 class _Progress:
-    """Turns the frame that a walk has reached into windows; never goes back, and asks now and then whether the
-    job still lives.
+    """Turns the frame that a walk has reached into windows; never goes back, and asks now and then whether the job
+    still lives. While one of several jobs holds the model, it asks for those `beside` it too.
     """
 
-    def __init__(self, recording: Recording, context: RunContext) -> None:
-        self._context = context
-        self._total = _windows(recording.frames, recording.sample_rate)
-        self._done, self._reported_at = -1, 0.0
+    def __init__(self, work: Work, beside: "list[_Progress]") -> None:
+        self._context = work.context
+        self._total = _windows(work.recording.frames, work.recording.sample_rate)
+        self._done, self._reported_at = 0, -TICK_S
+        self._beside = beside
+        self._stopped: NeuralibError | None = None
+
+    def __enter__(self) -> None:
+        self._beside.append(self)
+
+    def __exit__(self, *_: object) -> None:
+        self._beside.remove(self)
 
     def at(self, frame: int) -> None:
-        """Called with a frame of 10 ms."""
-        done = min(max(frame // (WINDOW_S * 100), self._done), self._total)
+        """A frame of 10 ms has been reached. Raises what the context raises."""
+        done = min(frame // (WINDOW_S * 100), self._total)
+        if done > self._done:
+            self._done, self._reported_at = done, -TICK_S
+        self.again()
+        for other in self._beside:
+            if other is not self:
+                other.ask()
+
+    def again(self) -> None:
+        """Nothing was reached, but time has passed."""
+        if self._stopped is not None:
+            raise self._stopped
         now = time.monotonic()
-        if done > self._done or now - self._reported_at >= TICK_S:
-            self._done, self._reported_at = done, now
-            self._context.progress(done, self._total)
+        if now - self._reported_at >= TICK_S:
+            self._reported_at = now
+            self._context.progress(self._done, self._total)
+
+    def ask(self) -> None:
+        """Keep what the context raises for when it is this job's turn."""
+        try:
+            self.again()
+        except NeuralibError as error:
+            self._stopped = error
 
     def end(self) -> None:
         self._context.progress(self._total, self._total)

@@ -14,7 +14,9 @@ from torch import Tensor
 from whisper.decoding import BeamSearchDecoder
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
-from .model import Audio, Cache, Dims, Model, Tick
+from .caches import Audio, Cache
+from .loading import Dims
+from .model import Model, Tick
 
 MAX_INITIAL_TIMESTAMP_S = 1.0
 TIMESTAMP_S = 0.02
@@ -45,60 +47,85 @@ def tokenizer_for(dims: Dims, language: str, task: str) -> Tokenizer:
     return get_tokenizer(dims.is_multilingual, num_languages=dims.num_languages, language=language, task=task)
 
 
-class Decoder:
-    """Decodes windows of one recording: one language, one task, one stream of random numbers."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One window, to be decoded once. `beam_size` counts at temperature 0, `best_of` above it."""
 
-    def __init__(self, model: Model, tokenizer: Tokenizer, seed: int, tick: Tick) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
-        self._rules = Rules(tokenizer, model.dims.n_vocab, model.device)
-        self._random = torch.Generator(model.device).manual_seed(seed)
-        self._tick = tick
+    audio: Audio
+    prompt: Sequence[int]
+    """Tokens of the text before it."""
+    temperature: float
+    tokenizer: Tokenizer
+    """Of the language and the task."""
+    random: torch.Generator
+    beam_size: int | None = None
+    best_of: int | None = None
 
-    def decode(
-        self,
-        audio: Audio,
-        prompt: Sequence[int],
-        temperature: float,
-        *,
-        beam_size: int | None = None,
-        best_of: int | None = None,
-    ) -> Decoded:
-        """Decode a window after the text `prompt`. `beam_size` counts at temperature 0, `best_of` above it."""
-        tokenizer, dims = self._tokenizer, self._model.dims
-        beams = beam_size if temperature == 0 else None
-        rows = beams or (best_of if temperature > 0 else None) or 1
+    @property
+    def beams(self) -> int | None:
+        return self.beam_size if self.temperature == 0 else None
+
+    @property
+    def rows(self) -> int:
+        """How many texts are searched side by side."""
+        return self.beams or (self.best_of if self.temperature > 0 else None) or 1
+
+
+class Pass:
+    """One request on its way through the model: feed it logits, step the model with what it chooses."""
+
+    def __init__(self, model: Model, rules: "Rules", request: Request) -> None:
+        self._request, self._rules, self._dims = request, rules, model.dims
+        tokenizer = request.tokenizer
         prefix = list(tokenizer.sot_sequence)
-        if prompt:
-            prefix = [tokenizer.sot_prev, *prompt[-(dims.n_text_ctx // 2 - 1) :], *prefix]
-        sot = prefix.index(tokenizer.sot)
-        cache, logits = self._model.start(audio, prefix, rows, [sot, len(prefix) - 1])
-        no_speech = float(logits[0].softmax(dim=-1)[tokenizer.no_speech])
-        search = _Beams(rows, tokenizer.eot, cache) if beams else self._sampler(rows, temperature)
-        self._search(search, cache, logits[1:].repeat(rows, 1), len(prefix))
-        tokens, logprob = max(search.candidates(), key=lambda found: found[1] / len(found[0]))
-        text = tokenizer.decode(tokens).strip()
+        if request.prompt:
+            prompt = request.prompt[-(model.dims.n_text_ctx // 2 - 1) :]
+            prefix = [tokenizer.sot_prev, *prompt, *prefix]
+        wanted = [prefix.index(tokenizer.sot), len(prefix) - 1]
+        self.cache, logits = model.start(request.audio, prefix, request.rows, wanted)
+        self.first = logits[1:].repeat(request.rows, 1)
+        """The logits to begin with, `(rows, n_vocab)`."""
+        self._no_speech = float(logits[0].softmax(dim=-1)[tokenizer.no_speech])
+        self._length = len(prefix)
+        self.search: _Search = (
+            _Beams(request.beams, tokenizer.eot, self.cache)
+            if request.beams
+            else _Sampler(request.rows, tokenizer.eot, request.temperature, request.random)
+        )
+
+    def choose(self, logits: Tensor) -> Tensor | None:
+        """The next token of every row; None when all rows have ended, half the text context is full, or all of
+        it is. The rules have been applied to `logits`.
+        """
+        chosen = self.search.advance(logits)
+        self._length += 1
+        sampled = len(self.search.texts[0])
+        full = sampled >= self._dims.n_text_ctx // 2 or self._length > self._dims.n_text_ctx
+        return None if full else chosen
+
+    def run(self, model: Model, tick: Tick) -> Decoded:
+        """To the end, alone."""
+        logits = self.first
+        while True:
+            self._rules.apply(logits, self.search.texts)
+            chosen = self.choose(logits)
+            if chosen is None:
+                return self.result()
+            tick()
+            logits = model.step(chosen, self.cache)
+
+    def result(self) -> Decoded:
+        """The likeliest text for its length."""
+        tokens, logprob = max(self.search.candidates(), key=lambda found: found[1] / len(found[0]))
+        text = self._request.tokenizer.decode(tokens).strip()
         return Decoded(
             tokens=tokens,
             text=text,
             avg_logprob=logprob / (len(tokens) + 1),
-            no_speech_prob=no_speech,
-            temperature=temperature,
+            no_speech_prob=self._no_speech,
+            temperature=self._request.temperature,
             compression_ratio=compression_ratio(text),
         )
-
-    def _sampler(self, rows: int, temperature: float) -> "_Sampler":
-        return _Sampler(rows, self._tokenizer.eot, temperature, self._random)
-
-    def _search(self, search: "_Search", cache: Cache, logits: Tensor, prefix: int) -> None:
-        """One token a round until every row has ended, half the text context is full, or all of it is."""
-        for count in range(1, self._model.dims.n_text_ctx // 2 + 1):
-            self._rules.apply(logits, search.texts)
-            chosen = search.advance(logits)
-            if chosen is None or prefix + count > self._model.dims.n_text_ctx:
-                return
-            self._tick()
-            logits = self._model.step(chosen, cache)
 
 
 def compression_ratio(text: str) -> float:
@@ -111,9 +138,12 @@ def compression_ratio(text: str) -> float:
 
 
 class Rules:
-    """Which tokens may come next: no blanks first, no sound effects, timestamps in rising pairs."""
+    """Which tokens may come next: no blanks first, no sound effects, timestamps in rising pairs. The same for every
+    language and task of a model.
+    """
 
-    def __init__(self, tokenizer: Tokenizer, n_vocab: int, device: torch.device) -> None:
+    def __init__(self, dims: Dims, device: torch.device) -> None:
+        tokenizer, n_vocab = tokenizer_for(dims, "en", "transcribe"), dims.n_vocab
         self._begin, self._eot = tokenizer.timestamp_begin, tokenizer.eot
         never = [
             *tokenizer.non_speech_tokens,

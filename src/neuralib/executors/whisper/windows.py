@@ -5,15 +5,17 @@ is encoded once for all of them. On top come guards for music, each of which can
 often it acted.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
+import torch
 from whisper.tokenizer import Tokenizer
 
-from .decoding import TIMESTAMP_S, Decoded, Decoder, detect_language, tokenizer_for
+from .caches import Audio
+from .decoding import TIMESTAMP_S, Decoded, Request, detect_language, tokenizer_for
 from .features import FRAMES_PER_SECOND, WINDOW, Features
 from .guards import Counts, Repeats
-from .model import Audio, Model
+from .model import Model
 from .transcript import Segment, Transcript, Word
 from .words import APPENDED, PREPENDED, Aligner, add_words
 
@@ -80,35 +82,37 @@ class Transcription:
         self._prompt_from = 0
         self._last_speech = 0.0
         self._encoded: tuple[int, int, Audio] | None = None
+        self._random = torch.Generator(model.device).manual_seed(options.seed)
 
-    def run(self) -> Transcript:
+    def steps(self) -> Generator[Request, Decoded, Transcript]:
+        """The walk. It asks for one window at a time to be decoded and receives what that gave."""
         language, probability = self._language()
         duration = self._features.frames / FRAMES_PER_SECOND
         if language is None:
             return Transcript([], None, None, duration)
         tokenizer = tokenizer_for(self._model.dims, language, self._options.task)
-        decoder = Decoder(self._model, tokenizer, self._options.seed, self._tick)
         if self._options.initial_prompt is not None:
             self._tokens = tokenizer.encode(" " + self._options.initial_prompt.strip())
         while self._seek < self._features.frames:
-            self._tick()
+            self.tick()
             seek = self._seek
             size = min(WINDOW, self._features.frames - seek)
             if self._is_silent(seek, seek + size):
                 self.counts.silent_windows += 1
                 self._seek += size
                 continue
-            self._window(_Window(seek, size, self._encode(seek, size)), tokenizer, decoder)
+            yield from self._window(_Window(seek, size, self._encode(seek, size)), tokenizer)
             self._seek = max(self._seek, seek + 1)  # a walk that ends, whatever the words' times say
         self._at(self._features.frames)
         return Transcript([s for s in self._segments if s.text], language, probability, duration)
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """Say how far it is."""
         self._at(self._seek)
 
     def _encode(self, seek: int, size: int) -> Audio:
         if self._encoded is None or self._encoded[:2] != (seek, size):
-            self._encoded = seek, size, self._model.encode(self._features.window(seek, size), self._tick)
+            self._encoded = seek, size, self._model.encode(self._features.window(seek, size), self.tick)
         return self._encoded[2]
 
     def _is_silent(self, start: int, stop: int) -> bool:
@@ -132,8 +136,8 @@ class Transcription:
 
     # ── one window ────────────────────────────────────────────────────────────────────────────────────
 
-    def _window(self, window: _Window, tokenizer: Tokenizer, decoder: Decoder) -> None:
-        result = self._decode(window, decoder)
+    def _window(self, window: _Window, tokenizer: Tokenizer) -> Generator[Request, Decoded, None]:
+        result = yield from self._decode(window, tokenizer)
         if self._nothing_said(result):
             self._seek += window.size
             return
@@ -148,16 +152,13 @@ class Transcription:
         if not self._options.condition_on_previous_text or result.temperature > HOT:
             self._prompt_from = len(self._tokens)
 
-    def _decode(self, window: _Window, decoder: Decoder) -> Decoded:
+    def _decode(self, window: _Window, tokenizer: Tokenizer) -> Generator[Request, Decoded, Decoded]:
         """Rising temperatures until the text is neither repetitive nor improbable; silence needs no second try."""
         o = self._options
+        prompt = self._tokens[self._prompt_from :]
         for temperature in o.temperatures:
-            result = decoder.decode(
-                window.audio,
-                self._tokens[self._prompt_from :],
-                temperature,
-                beam_size=o.beam_size,
-                best_of=o.best_of,
+            result = yield Request(
+                window.audio, prompt, temperature, tokenizer, self._random, o.beam_size, o.best_of
             )
             repetitive = _above(result.compression_ratio, o.compression_ratio_threshold)
             improbable = _below(result.avg_logprob, o.logprob_threshold)

@@ -17,8 +17,9 @@ from torch import Tensor
 from whisper.timing import WordTiming, merge_punctuations
 from whisper.tokenizer import Tokenizer
 
+from .caches import Audio
 from .features import FRAMES_PER_SECOND
-from .model import Audio, Model
+from .model import Model
 from .transcript import Segment, Word
 
 PREPENDED = "\"'“¿([{-"
