@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
+
 import servers
 
 
@@ -35,16 +36,39 @@ def stores(postgres: Path, redis: Path) -> Iterator[tuple[str, str]]:
         (folder / "pw").write_text(password)
         (folder / "pw").chmod(0o644)
         data = folder / "pg"
-        words = ["-D", data, "-U", "neuralib", "--auth=scram-sha-256", f"--pwfile={folder / 'pw'}", "--encoding=UTF8"]
-        subprocess.run([*drop, postgres / "initdb", *words, "--no-sync"], check=True, capture_output=True, cwd="/")
-        run = [*drop, str(postgres / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", str(data)]
+        words = [
+            "-D",
+            data,
+            "-U",
+            "neuralib",
+            "--auth=scram-sha-256",
+            f"--pwfile={folder / 'pw'}",
+            "--encoding=UTF8",
+        ]
+        subprocess.run(
+            [*drop, postgres / "initdb", *words, "--no-sync"], check=True, capture_output=True, cwd="/"
+        )
+        run = [
+            *drop,
+            str(postgres / "postgres"),
+            "-D",
+            str(data),
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(port),
+            "-k",
+            str(data),
+        ]
         cache = ["redis-server", "--port", str(redis_port), "--bind", "127.0.0.1", "--requirepass", password]
         cache[0] = str(redis)
         (folder / "redis").mkdir()
         (folder / "logs").mkdir()
         with (
             servers.running([*run], folder / "logs", dict(os.environ)),
-            servers.running([*cache, "--save", "", "--dir", str(folder / "redis")], folder / "redis", dict(os.environ)),
+            servers.running(
+                [*cache, "--save", "", "--dir", str(folder / "redis")], folder / "redis", dict(os.environ)
+            ),
         ):
             url = f"postgresql://neuralib:{password}@127.0.0.1:{port}"
             _make_database(url, time.monotonic() + servers.READY_WITHIN_S)
@@ -56,7 +80,12 @@ def _dropper(folder: Path) -> list[str]:
         return []
     account = pwd.getpwnam("nobody")
     os.chown(folder, account.pw_uid, account.pw_gid)
-    return [shutil.which("setpriv") or "setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+    return [
+        shutil.which("setpriv") or "setpriv",
+        f"--reuid={account.pw_uid}",
+        f"--regid={account.pw_gid}",
+        "--clear-groups",
+    ]
 
 
 def _make_database(url: str, deadline: float) -> None:

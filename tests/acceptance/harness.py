@@ -22,7 +22,9 @@ UP_WITHIN_S = 90.0
 JOB_WITHIN_S = 180.0
 
 
-def neuralib(*words: str | Path, env: dict[str, str] | None = None, timeout: float = 240) -> subprocess.CompletedProcess:
+def neuralib(
+    *words: str | Path, env: dict[str, str] | None = None, timeout: float = 240
+) -> subprocess.CompletedProcess:
     """Run one command to its end."""
     return subprocess.run(
         [*COMMAND, *map(str, words)],
@@ -60,7 +62,9 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path, *words: str | Path, env: dict[str, str] | None = None, says: str) -> Iterator[Server]:
+def running(
+    folder: Path, *words: str | Path, env: dict[str, str] | None = None, says: str
+) -> Iterator[Server]:
     """Start a command that stays, once its standard output matches `says`."""
     name = str(words[0])
     out, log = folder / f"{name}-{time.monotonic_ns()}.out", folder / f"{name}.log"

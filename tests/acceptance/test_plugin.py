@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
+
 from acceptance.harness import neuralib, write_tones
 
 PLUGIN = Path(__file__).parents[1] / "plugins" / "neuralib-reverse"

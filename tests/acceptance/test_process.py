@@ -6,6 +6,7 @@ import shutil
 import mido
 import pytest
 import soundfile
+
 from acceptance.harness import neuralib, write_tones
 
 
@@ -50,7 +51,9 @@ def bad_inputs(folder):
     return ["nowhere.wav", "empty.mp3", "paper.mp3", "short.mp3", "none.wav", "nan.wav"]
 
 
-@pytest.mark.parametrize("name", ["nowhere.wav", "empty.mp3", "paper.mp3", "short.mp3", "none.wav", "nan.wav"])
+@pytest.mark.parametrize(
+    "name", ["nowhere.wav", "empty.mp3", "paper.mp3", "short.mp3", "none.wav", "nan.wav"]
+)
 def test_a_bad_song_is_one_clear_line(tmp_path, name):
     assert name in bad_inputs(tmp_path)
     done = neuralib("process", tmp_path / name, "-o", tmp_path / "out", "--models", "echo")

@@ -5,11 +5,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
+import neuralib as package
 import servers
 from acceptance import debian
 from acceptance.harness import neuralib, running, write_tones
-
-import neuralib as package
 
 DEMO = Path(package.__file__).parent / "demo" / "song.ogg"
 

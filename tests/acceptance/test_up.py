@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from acceptance.harness import neuralib, up, write_tones
 
 import neuralib as package
+from acceptance.harness import neuralib, up, write_tones
 from neuralib.audio import Recording, encode
 
 DEMO = Path(package.__file__).parent / "demo" / "song.ogg"
@@ -29,7 +29,9 @@ async def test_an_evening(tmp_path, data, client):
         api = client(server.url)
         library = await api.library()
         track = await api.upload(library, DEMO)
-        started = [await api.submit(track["id"], operation) for operation in ("separate", "midi", "transcribe")]
+        started = [
+            await api.submit(track["id"], operation) for operation in ("separate", "midi", "transcribe")
+        ]
 
         async def watched(job):
             seen = []

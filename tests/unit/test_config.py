@@ -49,7 +49,7 @@ def test_the_environment_wins_over_the_file_and_the_command_line_over_both(tmp_p
 
 
 def test_an_open_address_without_auth_is_refused():
-    with pytest.raises(ConfigurationError, match="auth.mode"):
+    with pytest.raises(ConfigurationError, match=r"auth\.mode"):
         load_settings(server={"host": "0.0.0.0"})
 
 

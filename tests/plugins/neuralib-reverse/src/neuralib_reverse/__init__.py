@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from neuralib.executors import AudioOutput, Executor, Output, Params, Plan
 from pydantic import Field
+
+from neuralib.executors import AudioOutput, Executor, Output, Params, Plan
 
 
 class ReverseParams(Params):
