@@ -12,7 +12,7 @@ from demucs.htdemucs import HTDemucs
 from neuralib.executors.demucs.acceleration import accelerate
 from neuralib.executors.demucs.attention import Transformer
 from neuralib.executors.demucs.layers import CACHE
-from neuralib.executors.demucs.networks import ready
+from neuralib.executors.demucs.networks import pruned, ready
 
 STEMS = ["drums", "bass", "other", "vocals"]
 THIN = {"sources": STEMS, "channels": 4, "dconv_comp": 2}
@@ -99,10 +99,24 @@ def test_windows_of_another_length_get_their_own_positions():
                 assert snr(ours, stock_says) >= 100
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_says_the_same_of_fewer_stems(name):
+    made, audio = stock(name), windows(1)
+    with torch.inference_mode():
+        theirs = made(audio)[:, [1, 3]]
+    assert snr(ready(made, [1, 3], CPU, "fp32")(audio), theirs) >= 100
+
+
+def test_the_published_networks_do_not_compute_what_nobody_listens_to():
+    made, audio = stock("published"), windows(1)
+    with torch.inference_mode():
+        assert accelerate(pruned(made, [2]), CACHE)(audio).shape[1] == 1
+
+
 def test_half_precision_stays_close_and_its_statistics_whole():
     made, audio = stock("published"), windows(2)
     with torch.inference_mode():
         theirs = made(audio)
-    ours = ready(copy.deepcopy(made), CPU, "bf16")(audio)
+    ours = ready(copy.deepcopy(made), range(4), CPU, "bf16")(audio)
     assert ours.dtype == torch.float32
     assert 30 <= snr(ours, theirs) <= 90

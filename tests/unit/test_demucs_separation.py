@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from neuralib.audio import Recording, RecordingWriter
 from neuralib.errors import OutOfMemory
-from neuralib.executors.demucs.separation import Mix, OverlapAdd, Separation, Weighting
+from neuralib.executors.demucs.separation import Mix, OverlapAdd, Separation, Voice, Weighting
 from neuralib.executors.demucs.windows import Grid, Line, channel_pairs, leads
 
 GAINS = torch.tensor([0.5, 0.25, -1.0])
@@ -32,15 +32,15 @@ def noise(path: Path, frames: int, channels: int = 2) -> Recording:
         return writer.close()
 
 
-def separate(mix: Recording, grid: Grid, *, network=gain, shifts=0, batch=1, outputs=(0, 1, 2), heard=None):
+def separate(mix: Recording, grid: Grid, *, network=gain, shifts=0, batch=1, heard=None):
     pairs = channel_pairs(mix.channels)
     silence = leads(1, shifts, 0, mix.sample_rate)
     separation = Separation(
         networks={0: network},
         mix=Mix(mix, tuple(pairs)),
         grid=grid,
-        outputs=outputs,
-        shares={0: [1.0] * len(outputs)},
+        voices={0: [Voice(place, place, 1.0) for place in range(3)]},
+        stems=3,
         passes=max(shifts, 1),
         device=CPU,
     )

@@ -13,9 +13,10 @@ Everything heavy is imported by `load`: this module also serves to validate para
     fidelity.py      stems at the recording's own rate and channels, adding up to the mix
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from neuralib.audio import Samples, resample
 from neuralib.errors import ModelLoadFailed, PrecisionUnsupported
@@ -35,6 +36,9 @@ from .checkpoints import CHECKPOINTS, Shape, shape_of, shape_of_file
 from .fidelity import Finisher, at_rate, fold
 from .params import DemucsParams
 from .task import Task
+
+if TYPE_CHECKING:
+    from .separation import Voice
 
 GPU_BATCH = 16
 """Windows a GPU takes at once unless asked otherwise; halved as long as they do not fit."""
@@ -66,7 +70,10 @@ class Demucs(Executor[DemucsParams]):
             raise PrecisionUnsupported(f"{self._device.type} does not run Demucs in {precision}")
         members = [networks.read(path) for path in weights.files] if weights.files else [networks.untrained()]
         self._shape = _shape(weights)
-        self._networks = [networks.ready(member, self._device, precision) for member in members]
+        self._networks = [
+            networks.ready(network, self._shape.heard(member), self._device, precision)
+            for member, network in enumerate(members)
+        ]
 
     @classmethod
     def plan(cls, info: AudioInfo, params: DemucsParams, checkpoint: Checkpoint | None) -> Plan:
@@ -116,8 +123,8 @@ class Demucs(Executor[DemucsParams]):
             networks={member: self._networks[member] for member in task.members},
             mix=Mix(source, tuple(task.pairs)),
             grid=task.grid,
-            outputs=[shape.stems.index(stem) for stem in task.stems],
-            shares={member: [shape.share(member, stem) for stem in task.stems] for member in task.members},
+            voices={member: _voices(shape, member, task.stems) for member in task.members},
+            stems=len(task.stems),
             passes=task.shifts,
             device=self._device,
         )
@@ -141,3 +148,16 @@ def _shape(weights: Weights) -> Shape:
         if checkpoint.name == weights.name and len(mixing := shape_of(checkpoint).mixing) == members:
             return replace(shape, mixing=mixing)
     return replace(shape, mixing=shape.mixing * max(members, 1))
+
+
+def _voices(shape: Shape, member: int, stems: Sequence[str]) -> "list[Voice]":
+    """What a member, which returns only the stems it is heard in, says in the stems to find."""
+    from .separation import Voice
+
+    heard = shape.heard(member)
+    asked = [(index, stem, shape.stems.index(stem)) for index, stem in enumerate(stems)]
+    return [
+        Voice(heard.index(place), index, shape.share(member, stem))
+        for index, stem, place in asked
+        if place in heard
+    ]

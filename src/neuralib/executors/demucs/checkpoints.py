@@ -37,6 +37,10 @@ class Shape:
         columns = [self.stems.index(stem) for stem in stems]
         return tuple(m for m, row in enumerate(self.mixing) if any(row[c] for c in columns))
 
+    def heard(self, member: int) -> tuple[int, ...]:
+        """The places of the stems in which a member has a say."""
+        return tuple(place for place, weight in enumerate(self.mixing[member]) if weight)
+
     def share(self, member: int, stem: str) -> float:
         """The part of a stem that this member gives; over all members it sums to one."""
         column = self.stems.index(stem)

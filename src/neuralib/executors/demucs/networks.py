@@ -1,7 +1,7 @@
 """Tensors from disk into the networks of the Demucs package."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from inspect import signature
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from demucs.hdemucs import HDemucs
+from demucs.hdemucs import HDecLayer, HDemucs
 from demucs.htdemucs import HTDemucs
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -69,6 +69,26 @@ def untrained() -> nn.Module:
         return network
 
 
+def pruned(network: nn.Module, places: Sequence[int]) -> nn.Module:
+    """The network without the stems at other places, where its last layers make each stem by itself."""
+    stock: Any = network
+    stems = len(stock.sources)
+    last = [stock.decoder[-1], *getattr(stock, "tdecoder", [])[-1:]]
+    # A Wiener filter weighs the stems against each other, as does a norm over all their channels.
+    alone = stock.cac or stock.wiener_iters < 0
+    plain = all(isinstance(layer, HDecLayer) and isinstance(layer.norm2, nn.Identity) for layer in last)
+    if len(places) == stems or not alone or not plain:
+        return network
+    for layer in last:
+        upsampling = layer.conv_tr
+        for name, dim in (("weight", 1), ("bias", 0)):
+            parts = getattr(upsampling, name).detach().chunk(stems, dim)
+            setattr(upsampling, name, nn.Parameter(torch.cat([parts[place] for place in places], dim)))
+        upsampling.out_channels = upsampling.out_channels * len(places) // stems
+    stock.sources = [stock.sources[place] for place in places]
+    return network
+
+
 def precisions(device: torch.device) -> tuple[Precision, ...]:
     """What the networks run in there."""
     if device.type == "cuda":
@@ -78,9 +98,9 @@ def precisions(device: torch.device) -> tuple[Precision, ...]:
     return ("fp32",)
 
 
-def ready(network: nn.Module, device: torch.device, precision: Precision) -> Network:
-    """The network on its device, for inference only, as fast as we know how."""
-    network = network.to(device).eval().requires_grad_(requires_grad=False)
+def ready(network: nn.Module, places: Sequence[int], device: torch.device, precision: Precision) -> Network:
+    """The network on its device, for inference only, as fast as we know how; it returns the stems at `places`."""
+    network = pruned(network, places).to(device).eval().requires_grad_(requires_grad=False)
     if device.type in {"cpu", "cuda"}:  # elsewhere complex numbers are missing, which stock steps around
         network = accelerate(network, CACHE if device.type == "cpu" else sys.maxsize)
     halved = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
@@ -92,7 +112,7 @@ def ready(network: nn.Module, device: torch.device, precision: Precision) -> Net
             torch.autocast(device.type, halved, enabled=halved is not None),
         ):
             out: torch.Tensor = network(windows)
-            return out.float()
+            return (out if out.shape[1] == len(places) else out[:, list(places)]).float()
 
     return look
 

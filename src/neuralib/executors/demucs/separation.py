@@ -125,6 +125,15 @@ def _start(line: Line) -> float:
     return line.head.start if line.head else math.inf
 
 
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """What a member says in one stem: the place in what it returns, the stem, the part of the stem it gives."""
+
+    place: int
+    stem: int
+    share: float
+
+
 class Separation:
     """One separation: the windows to look at, the networks to look with, the stems to make."""
 
@@ -134,16 +143,14 @@ class Separation:
         networks: Mapping[int, Network],
         mix: Mix,
         grid: Grid,
-        outputs: Sequence[int],
-        shares: Mapping[int, Sequence[float]],
+        voices: Mapping[int, Sequence[Voice]],
+        stems: int,
         passes: int,
         device: torch.device,
     ) -> None:
-        """`outputs` are the places of the wanted stems in what a network returns; `shares` say, by member, how
-        much of each it gives; `passes` is the number of shifts that are averaged.
-        """
+        """`networks` and their `voices` by member; `passes` is the number of shifts that are averaged."""
         self._networks, self._mix, self._grid = networks, mix, grid
-        self._outputs, self._shares, self._passes = outputs, shares, passes
+        self._voices, self._stems, self._passes = voices, stems, passes
         self._device = device
         self._weighting = Weighting(grid, device)
 
@@ -154,7 +161,7 @@ class Separation:
         done = 0
         progress(done)
         levels = self._mix.levels(lambda: progress(done))
-        stems = OverlapAdd(len(self._outputs), 2 * len(levels), self._device)
+        stems = OverlapAdd(self._stems, 2 * len(levels), self._device)
         while waiting := [line for line in lines if line.head]:
             taken = min(waiting, key=_start).take(batch)
             batch = self._apply(taken, levels, stems, batch)
@@ -181,10 +188,9 @@ class Separation:
         return batch
 
     def _forward(self, part: Sequence[Window], levels: Sequence[Levels]) -> torch.Tensor:
-        """`(windows, stems, 2, n)` of the wanted stems."""
+        """`(windows, stems, 2, n)`, as the network returns them."""
         block = np.stack([self._input(window, levels[window.pair]) for window in part])
-        out = self._networks[part[0].member](torch.from_numpy(block).to(self._device))
-        return out[:, list(self._outputs)]
+        return self._networks[part[0].member](torch.from_numpy(block).to(self._device))
 
     def _input(self, window: Window, level: Levels) -> Samples:
         """A window as the network sees it: normalised, then real audio around it where it is too short, then
@@ -204,8 +210,7 @@ class Separation:
         margin = (result.shape[-1] - window.frames) // 2
         weight = self._weighting.of(window.index)[: window.frames]
         with torch.inference_mode():
-            pieces = result[..., margin : margin + window.frames] * level.deviation + level.mean
-            for stem, share in enumerate(self._shares[window.member]):
-                if share:
-                    piece = pieces[stem] * (weight * (share / self._passes))
-                    stems.add(stem, 2 * window.pair, window.start, piece)
+            for voice in self._voices[window.member]:
+                piece = result[voice.place, :, margin : margin + window.frames] * level.deviation + level.mean
+                piece = piece * (weight * (voice.share / self._passes))
+                stems.add(voice.stem, 2 * window.pair, window.start, piece)
