@@ -243,9 +243,12 @@ class Execution:
             await asyncio.wait([telling])
 
     async def _tell(self) -> None:
-        saved = 0.0
+        """Each change to who listens, and at most once a second, but the last one always, into the job's row."""
+        saved, unsaved = -SAVE_EVERY_S, False
         while True:
-            await self._progress.changed.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SAVE_EVERY_S if unsaved else None):
+                    await self._progress.changed.wait()
             self._progress.changed.clear()
             body = self._progress.as_dict()
             data = {
@@ -256,7 +259,8 @@ class Execution:
                 **body,
             }
             await self._services.bus.progress(self.job.owner_id, self.job.id, data)
-            if time.monotonic() - saved >= SAVE_EVERY_S:
+            unsaved = time.monotonic() - saved < SAVE_EVERY_S
+            if not unsaved:
                 saved = time.monotonic()
                 with suppress(Unavailable):
                     async with self._services.db.statements() as db:

@@ -17,11 +17,12 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 import structlog
-from arq.connections import ArqRedis, RedisSettings, create_pool
+from arq.connections import ArqRedis
 from arq.worker import Worker, func
+from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
-from .errors import QueueUnavailable
+from .errors import ConfigurationError, QueueUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +32,7 @@ STALE_AFTER_S = 60
 NET_S = 5.0
 """How often arq looks even when nothing woke it."""
 RECONNECT_S = 1.0
+LAST_BELLS_S = 1.0
 
 
 def _queue(model: str) -> str:
@@ -84,29 +86,28 @@ class Queues:
 
 @asynccontextmanager
 async def open_queues(url: str, *, timeout_s: float = 5.0) -> AsyncIterator[Queues]:
-    """Raises QueueUnavailable when Redis does not answer."""
-    redis = await _connect(url, timeout_s)
+    """Raises QueueUnavailable when Redis does not answer, ConfigurationError when the URL is none of Redis."""
+    async with _connected(url, timeout_s) as redis:
+        queues = Queues(redis, timeout_s)
+        await queues.check()
+        yield queues
+
+
+@asynccontextmanager
+async def _connected(url: str, timeout_s: float) -> AsyncIterator[ArqRedis]:
     try:
-        yield Queues(redis, timeout_s)
+        pool = ConnectionPool.from_url(url, socket_connect_timeout=timeout_s)
+    except ValueError as error:
+        raise ConfigurationError(f"redis.url: {error}") from error
+    # Not arq's create_pool: cancelled or timed out, it forgets an open connection.
+    redis = ArqRedis(
+        pool, job_serializer=_to_json, job_deserializer=json.loads, default_queue_name=_queue("none")
+    )
+    try:
+        yield redis
     finally:
-        await redis.aclose(close_connection_pool=True)
-
-
-async def _connect(url: str, timeout_s: float) -> ArqRedis:
-    settings = RedisSettings.from_dsn(url)
-    settings.conn_timeout = max(1, round(timeout_s))
-    settings.conn_retries = 2
-    settings.conn_retry_delay = 1
-    try:
-        async with asyncio.timeout(3 * timeout_s + 5):
-            return await create_pool(
-                settings,
-                job_serializer=_to_json,
-                job_deserializer=json.loads,
-                default_queue_name=_queue("none"),
-            )
-    except (OSError, TimeoutError, RedisError) as error:
-        raise QueueUnavailable(f"Redis: {str(error) or type(error).__name__}") from error
+        with suppress(OSError, RedisError):
+            await redis.aclose(close_connection_pool=True)
 
 
 def _to_json(value: Any) -> bytes:
@@ -140,23 +141,19 @@ class Bells:
         while True:
             try:
                 await self._hear()
-            except* (OSError, TimeoutError, RedisError, QueueUnavailable) as group:
+            except* (OSError, TimeoutError, RedisError) as group:
                 log.warning("bells.deaf", error=repr(group.exceptions[0]))
             except* Exception:
                 log.exception("bells.broken")
             await asyncio.sleep(RECONNECT_S)
 
     async def _hear(self) -> None:
-        redis = await _connect(self._url, self._timeout_s)
-        try:
+        async with _connected(self._url, self._timeout_s) as redis:
             workers = {model: self._worker(redis, model) for model in self._models}
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._listen(redis, workers))
                 for worker in workers.values():
                     group.create_task(worker.main())
-        finally:
-            with suppress(OSError, RedisError):
-                await redis.aclose(close_connection_pool=True)
 
     def _worker(self, redis: ArqRedis, model: str) -> "_BellWorker":
         return _BellWorker(
@@ -205,9 +202,17 @@ class _BellWorker(Worker):
         self.wake = asyncio.Event()
 
     async def main(self) -> None:
-        while True:
-            self.wake.clear()
-            await self._poll_iteration()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(NET_S):
-                    await self.wake.wait()
+        try:
+            while True:
+                self.wake.clear()
+                await self._poll_iteration()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(NET_S):
+                        await self.wake.wait()
+        finally:
+            # What arq began takes milliseconds; left alone it would open a connection anew after we closed ours.
+            if bells := [*self.tasks.values()]:
+                _, late = await asyncio.wait(bells, timeout=LAST_BELLS_S)
+                for bell in late:
+                    bell.cancel()
+                await asyncio.gather(*bells, return_exceptions=True)
