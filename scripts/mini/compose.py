@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from synth import Note, Rng
 
+STEMS = ("drums", "bass", "other", "vocals")
 MODES = {
     "major": (0, 2, 4, 5, 7, 9, 11),
     "minor": (0, 2, 3, 5, 7, 8, 10),
@@ -77,7 +78,7 @@ def plan(rng: Rng, seconds: float) -> Song:
     sections: list[frozenset[str]] = []
     length = int(rng.choice([2, 4]))
     while len(sections) < bars:
-        playing = [p for p in ("drums", "bass", "other", "vocals") if rng.uniform() < 0.9]
+        playing = [p for p in STEMS if rng.uniform() < 0.9]
         sections += [frozenset(playing)] * length
     swing = float(rng.choice([0, 0, rng.uniform(0.1, 0.33)]))
     return Song(tempo, int(rng.integers(12)), mode, chords, swing, seconds, tuple(sections[:bars]))

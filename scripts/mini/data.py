@@ -1,6 +1,6 @@
 """Render multitrack songs: `python data.py --out DIR --split train --count 300`.
 
-A song is `(4, 2, frames)` int16 in SOURCES order, saved as `DIR/SPLIT/00042.npy`; its mix is the plain sum.
+A song is `(4, 2, frames)` int16 in STEMS order, saved as `DIR/SPLIT/00042.npy`; its mix is the plain sum.
 A song depends on (split, index) alone, so any machine with the same packages renders the same one.
 """
 
@@ -16,12 +16,11 @@ import numpy as np
 import sources
 import synth
 import voice
-from compose import Song
+from compose import STEMS, Song
 from scipy import signal
 from sources import Sounds
 from synth import RATE, Audio, Note, Rng
 
-SOURCES = ("drums", "bass", "other", "vocals")
 SECONDS = 24.0
 SPLITS: dict[str, tuple[int, Sounds, str]] = {
     "train": (11, sources.TRAIN, "train"),
@@ -280,7 +279,7 @@ def render(split: str, index: int, banks: Path, seconds: float = SECONDS) -> NDA
         "other": render_other(song, sounds, rng, frames),
         "vocals": render_vocals(song, phrases, rng, frames),
     }
-    done = np.stack([finish(stems[name], name, rng) for name in SOURCES])
+    done = np.stack([finish(stems[name], name, rng) for name in STEMS])
     loudest = max(float(np.abs(done).max()), float(np.abs(done.sum(axis=0)).max()))
     return np.round(done * (32000 / max(loudest, 1e-6)) if loudest > 0.97 else done * 32767).astype(np.int16)
 

@@ -13,21 +13,23 @@ import argparse
 import contextlib
 import json
 import resource
+import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import librosa
 import mido
 import mir_eval
 import model
 import numpy as np
 import soundfile
+import soxr
 import torch
+from compose import STEMS
 from demucs.hdemucs import HDemucs
 from synth import RATE
-
-from data import SOURCES
 
 with contextlib.suppress(ImportError):
     import museval
@@ -46,7 +48,7 @@ def medians(reference: torch.Tensor, estimate: torch.Tensor) -> list[float]:
 
 
 def split(network: HDemucs, folder: Path, *, slow: bool) -> dict[str, list[float]]:
-    """Mean figures over the songs of a folder, per stem in SOURCES order."""
+    """Mean figures over the songs of a folder, per stem in STEMS order."""
     rows: dict[str, list[list[float]]] = {}
     for path in sorted(folder.glob("*.npy")):
         stems = torch.from_numpy(np.load(path).astype(np.float32) / 32768)
@@ -126,7 +128,7 @@ def run(entry: str, checkpoint: str, audio: np.ndarray[Any, Any], cache: Path, *
 def demo(network: HDemucs, folder: Path, cache: Path) -> None:
     audio, _ = soundfile.read(folder / "song.ogg", dtype="float32", always_2d=True)
     mix = torch.from_numpy(audio.T.copy())
-    stems = dict(zip(SOURCES, adding_up(model.separate(network, mix), mix), strict=True))
+    stems = dict(zip(STEMS, adding_up(model.separate(network, mix), mix), strict=True))
     if (folder / "stems").is_dir():
         for name, estimate in stems.items():
             truth = torch.from_numpy(
@@ -141,12 +143,43 @@ def demo(network: HDemucs, folder: Path, cache: Path) -> None:
             s["text"] for s in json.loads((heard / "lyrics.json").read_text(encoding="utf-8"))["segments"]
         )
         print(f"demo words, {what}: error rate {word_error_rate(lyrics, text):.3f} - {text}")
-        written = run("basic-pitch", "icassp_2022", low.numpy(), cache)
+        written = run("basic-pitch", "icassp-2022", low.numpy(), cache)
         spans, pitches = midi_notes(next(written.glob("*.mid")))
         *_, f1, _ = mir_eval.transcription.precision_recall_f1_overlap(
             truth_spans, truth_pitches, spans, pitches, offset_ratio=None
         )
         print(f"demo bass notes, {what}: F1 {f1:.3f} ({len(pitches)} notes found, {len(truth_pitches)} true)")
+
+
+def percussive(audio: torch.Tensor) -> np.ndarray[Any, Any]:
+    """Energy per bin and frame of what is vertical in the spectrogram (median filters, Fitzgerald 2010)."""
+    spectrum = librosa.stft(audio.mean(0).numpy(), n_fft=2048)
+    return np.abs(librosa.decompose.hpss(spectrum, margin=(1.0, 2.0))[1]) ** 2
+
+
+def piece(network: HDemucs, path: Path, pictures: Path, start: int = 30, seconds: int = 40) -> None:
+    """A recording whose stems nobody knows: do they add up, and where are the strokes that the mix has?"""
+    audio, rate = librosa.load(path, sr=None, mono=False, offset=start, duration=seconds)
+    mix = torch.from_numpy(np.atleast_2d(soxr.resample(audio.T, rate, RATE).T).astype(np.float32))
+    stems = adding_up(model.separate(network, mix), mix)
+    null = 10 * torch.log10(((mix - stems.sum(0)) ** 2).mean() / (mix**2).mean() + 1e-30)
+    struck = percussive(mix)
+    loud = struck > np.quantile(struck, 0.98)  # the strokes: the loudest vertical 2 % of the mix
+    held = {name: float(percussive(stem)[loud].sum()) for name, stem in zip(STEMS, stems, strict=True)}
+    share = {name: round(value / sum(held.values()), 2) for name, value in held.items()}
+    level = {
+        n: round(float(10 * torch.log10((s**2).mean() + 1e-9)), 1) for n, s in zip(STEMS, stems, strict=True)
+    }
+    print(f"{path.name}: null {null:.0f} dB; of the strokes {share}; dBFS {level}", flush=True)
+    pictures.mkdir(parents=True, exist_ok=True)
+    for name, x in (("mix", mix), *zip(STEMS, stems, strict=True)):
+        wav = pictures / f"{path.stem}-{name}.wav"
+        soundfile.write(wav, x.numpy().T, RATE)
+        picture = ["-lavfi", "showspectrumpic=s=800x256:legend=0", str(wav.with_suffix(".png"))]
+        subprocess.run(
+            ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", str(wav), *picture], check=True, timeout=120
+        )
+        wav.unlink()
 
 
 def speed(network: HDemucs) -> None:
@@ -171,15 +204,19 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "neuralib")
     parser.add_argument("--museval", action="store_true", help="slow: two minutes a song")
     parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--pieces", type=Path, nargs="*", default=[], help="recordings without known stems")
+    parser.add_argument("--pictures", type=Path, default=Path("pictures"), help="where their spectrograms go")
     args = parser.parse_args()
     network = model.load(args.weights)
     if args.speed:
         speed(network)
     if args.data:
-        print(" ".join(SOURCES))
+        print(" ".join(STEMS))
         for name in ("in_domain", "out_of_domain"):
             for what, figures in split(network, args.data / name, slow=args.museval).items():
                 print(f"{name}: {what}: {figures} mean {np.mean(figures):.2f}", flush=True)
+    for path in args.pieces:
+        piece(network, path, args.pictures)
     if args.demo:
         demo(network, args.demo, args.cache)
 

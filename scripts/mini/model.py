@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from compose import STEMS
 from demucs.apply import apply_model
 from demucs.hdemucs import HDemucs
 from safetensors import safe_open
 from safetensors.torch import save_file
 from synth import RATE
 
-from data import SOURCES
-
 SEGMENT = 3
 KWARGS: dict[str, Any] = {
-    "sources": list(SOURCES),
+    "sources": list(STEMS),
     "channels": 12,
     "depth": 5,
     "growth": 2,
@@ -45,7 +44,7 @@ def save(state: dict[str, torch.Tensor], path: Path, facts: dict[str, str]) -> N
         "name": "hdemucs_mini",
         "class": "demucs.hdemucs.HDemucs",
         "kwargs": json.dumps(KWARGS),
-        "sources": json.dumps(list(SOURCES)),
+        "sources": json.dumps(list(STEMS)),
         "samplerate": str(RATE),
         "segment": str(SEGMENT),
         "license": "MIT",

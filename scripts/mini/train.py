@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import multiprocessing
 import queue
 import threading
 import time
@@ -20,12 +21,12 @@ from typing import Any
 import model
 import numpy as np
 import torch
+from compose import STEMS
 from demucs.hdemucs import HDemucs
 from synth import RATE, Audio, Rng
 
-from data import SOURCES
-
-FRAMES = 2 * RATE
+FRAMES = RATE
+"""Windows of a second: per CPU second, many short ones teach more than half as many of two."""
 Stack = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 
@@ -60,8 +61,8 @@ class Songs:
         remix = rng.uniform() < 0.6
         song = int(rng.integers(len(self.songs)))
         at = int(rng.integers(self.songs[song].shape[2] - int(FRAMES * 1.2)))
-        out = np.empty((len(SOURCES), 2, FRAMES), dtype=np.float32)
-        for stem in range(len(SOURCES)):
+        out = np.empty((len(STEMS), 2, FRAMES), dtype=np.float32)
+        for stem in range(len(STEMS)):
             if remix:
                 song = int(rng.integers(len(self.songs)))
                 at = int(rng.integers(self.songs[song].shape[2] - int(FRAMES * 1.2)))
@@ -145,7 +146,8 @@ def assist(network: HDemucs, songs: Path, batch: int, seed: int, rate: Any, step
     optimizer = torch.optim.Adam(network.parameters(), lr=rate.value)
     feed = batches(Songs(songs), batch, seed)
     mine = 0
-    while not done.is_set():
+    parent = multiprocessing.parent_process()
+    while not done.is_set() and parent is not None and parent.is_alive():
         descend(network, optimizer, feed.get(), rate.value * min(1.0, (mine + 1) / 30))
         mine += 1
         with steps.get_lock():
@@ -198,7 +200,7 @@ class Training:
         model.save(
             self.average.state_dict(),
             self.run / f"{name}.safetensors",
-            facts | {"batch": f"{self.batch} x 2 s"},
+            facts | {"batch": f"{self.batch} x {FRAMES / RATE:g} s"},
         )
 
 
@@ -259,7 +261,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, required=True, help="of this call, cooldown included")
     parser.add_argument("--cooldown", type=float, default=12, help="minutes at the end with a falling rate")
     parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1, help="of this process; assistants have one")
     parser.add_argument("--assistants", type=int, default=1, help="processes beside this one")
     parser.add_argument("--name", default="final", help="the cooled-down checkpoint is RUN/NAME.safetensors")
