@@ -13,7 +13,6 @@ from typing import Any
 from _pairs import Case, Gate, Pair
 
 STEMS = ["drums", "bass", "other", "vocals"]
-SECONDS = 30.0
 STOCK = "demucs Separator.separate_tensor"
 
 
@@ -29,7 +28,7 @@ def network(seed: int) -> Any:
     return made
 
 
-def executor(networks: list[Any], name: str, precision: str) -> Any:
+def executor(networks: list[Any], name: str, device: str, precision: str) -> Any:
     """Ours, loaded from files as it always is."""
     from safetensors.torch import save_file
 
@@ -46,13 +45,13 @@ def executor(networks: list[Any], name: str, precision: str) -> Any:
             save_file({k: v.contiguous() for k, v in item.state_dict().items()}, file, metadata)
         made.load(
             Weights("demucs", name, tuple(files), "", "path", "MIT", commercial_use=True, trained=False),
-            "cpu",
+            device,
             precision,
         )
     return made
 
 
-def separator(networks: list[Any], mixing: list[list[float]] | None) -> Any:
+def separator(networks: list[Any], mixing: list[list[float]] | None, device: str) -> Any:
     """Stock, with networks that it is given instead of a repository's."""
     from demucs.api import Separator
     from demucs.apply import BagOfModels
@@ -62,19 +61,21 @@ def separator(networks: list[Any], mixing: list[list[float]] | None) -> Any:
             self._model = BagOfModels(networks, mixing)
             self._audio_channels, self._samplerate = 2, 44_100
 
-    return Given(device="cpu", shifts=0)
+    return Given(device=device, shifts=0)
 
 
-def song() -> Any:
+def song(seconds: float) -> Any:
     import numpy as np
 
-    time = np.arange(round(SECONDS * 44_100)) / 44_100
+    time = np.arange(round(seconds * 44_100)) / 44_100
     tones = sum(np.sin(2 * np.pi * f * time * (1 + 0.01 * time)) for f in (110, 440, 1870)) * 0.1
     noise = np.random.default_rng(0).standard_normal((2, len(time))) * 0.1
     return (tones * (0.6 + 0.4 * np.sin(5 * time)) + noise).astype(np.float32)
 
 
-def pair(members: int, stems: list[str], precision: str, least: float) -> Pair:
+def pair(
+    members: int, stems: list[str], precision: str, least: float, device: str = "cpu", seconds: float = 30.0
+) -> Pair:
     import numpy as np
     import torch
 
@@ -82,11 +83,11 @@ def pair(members: int, stems: list[str], precision: str, least: float) -> Pair:
     from neuralib.executors import RunContext
     from neuralib.executors.demucs import DemucsParams
 
-    audio = song()
+    audio = song(seconds)
     networks = [network(seed) for seed in range(members)]
     mixing = [[float(m == s) for s in range(4)] for m in range(4)] if members == 4 else None
-    mine = executor(networks, "htdemucs_ft" if members == 4 else "htdemucs", precision)
-    theirs = separator(networks, mixing)
+    mine = executor(networks, "htdemucs_ft" if members == 4 else "htdemucs", device, precision)
+    theirs = separator(networks, mixing, device)
     params = DemucsParams(mode="model", stems=tuple(stems))
 
     def ours() -> Any:
@@ -104,7 +105,7 @@ def pair(members: int, stems: list[str], precision: str, least: float) -> Pair:
         snr = 10 * np.log10((right.astype(float) ** 2).sum() / ((left.astype(float) - right) ** 2).sum())
         return Gate(bool(snr >= least), f"{snr:.1f} dB")
 
-    return Pair(ours, stock, gate, audio_s=SECONDS)
+    return Pair(ours, stock, gate, audio_s=seconds)
 
 
 def no_bf16() -> str | None:
@@ -113,6 +114,12 @@ def no_bf16() -> str | None:
     from neuralib.executors.demucs.networks import precisions
 
     return None if "bf16" in precisions(torch.device("cpu")) else "this CPU does not compute in bf16"
+
+
+def no_gpu() -> str | None:
+    import torch
+
+    return None if torch.cuda.is_available() else "no NVIDIA GPU at hand"
 
 
 CASES = [
@@ -140,5 +147,23 @@ CASES = [
         floor=3.6,
         aim=4.5,
         make=lambda: pair(4, ["vocals"], "fp32", 90),
+    ),
+    Case(
+        name="sep.h200.tf32",
+        against=f"{STOCK}, same GPU, 240 s",
+        gate="SNR >= 60 dB",
+        floor=4.0,
+        aim=6.0,
+        make=lambda: pair(1, STEMS, "tf32", 60, "cuda", 240.0),
+        unmeasured=no_gpu,
+    ),
+    Case(
+        name="sep.h200.half",
+        against=f"{STOCK}, same GPU, 240 s",
+        gate="SNR >= 40 dB",
+        floor=4.0,
+        aim=15.0,
+        make=lambda: pair(1, STEMS, "bf16", 40, "cuda", 240.0),
+        unmeasured=no_gpu,
     ),
 ]
