@@ -54,7 +54,8 @@ class Demucs(Executor[DemucsParams]):
     code_license = "MIT"
     params = DemucsParams
     checkpoints = CHECKPOINTS
-    precisions = ("fp32", "tf32", "bf16", "fp16")
+    # `auto` takes the first that the device has: on a GPU what stock runs its convolutions in, on a CPU all of fp32.
+    precisions = ("tf32", "fp32", "bf16", "fp16")
 
     def load(self, weights: Weights | None, device: str, precision: Precision) -> None:
         """Bring every member of the bag to the device. Raises ModelLoadFailed, PrecisionUnsupported."""
