@@ -9,13 +9,13 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
 from typing import Any
 
 import asyncpg
 
-from neuralib.errors import DatabaseUnavailable, StorageFull
+from neuralib.errors import DatabaseUnavailable, NeuralibError, StorageFull
 
 Row = Any
 """An asyncpg.Record: indexed by column name."""
@@ -80,9 +80,9 @@ class Database:
             try:
                 yield Connection(raw)
             except BaseException:
-                if not raw.is_closed():
-                    with _translated():
-                        await transaction.rollback()
+                # When this fails the server has rolled back, or does as soon as the connection is closed.
+                with suppress(NeuralibError), _translated():
+                    await transaction.rollback()
                 raise
             with _translated():
                 await transaction.commit()
@@ -147,6 +147,7 @@ _AWAY = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection cut in the middle of an answer
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # shut down, restarting, time-outs
     asyncpg.InsufficientResourcesError,
