@@ -75,8 +75,10 @@ class Progress:
         """
         if len(self._marks) < 2:
             return None
-        (began, _), (warm, first), (latest, done) = self._marks[0], self._marks[1], self._marks[-1]
-        return (latest - warm) / (done - first) if done >= 2 * first else (latest - began) / done
+        (began, none), (warm, first), (latest, done) = self._marks[0], self._marks[1], self._marks[-1]
+        if done - first >= first - none:
+            return (latest - warm) / (done - first)
+        return (latest - began) / (done - none)
 
     def as_dict(self) -> dict[str, Any]:
         fraction = {"encode": INFER_SHARE, "store": 0.98, "done": 1.0}.get(

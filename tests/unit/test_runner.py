@@ -1,0 +1,360 @@
+"""One thread, loaded once, whatever a plug-in does on it."""
+
+import asyncio
+import errno
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import structlog
+
+from neuralib.errors import (
+    DeviceUnavailable,
+    ExecutorFailed,
+    Interrupted,
+    ModelLoadFailed,
+    NeuralibError,
+    OutOfMemory,
+    PrecisionUnsupported,
+    StorageFull,
+    UnknownModel,
+    WeightsUnavailable,
+)
+from neuralib.executors import (
+    AudioOutput,
+    Checkpoint,
+    Executor,
+    FileOutput,
+    Output,
+    Params,
+    Plan,
+    Recording,
+    RunContext,
+    Untrained,
+)
+from neuralib.runner import MAX_LOADED, Outcome, Runner
+from neuralib.weights import Resolver
+
+WITHIN_S = 20.0
+NAMES = tuple(f"w{n}" for n in range(MAX_LOADED + 1))
+
+
+class Lab(Executor[Params]):
+    """Does as it is told, and notes on which thread."""
+
+    name = "lab"
+    title = "Lab"
+    operation = "lab"
+    params = Params
+    checkpoints = tuple(
+        Checkpoint(name, name, license="MIT", commercial_use=True, sources=(Untrained(),)) for name in NAMES
+    )
+    log: list[tuple[str, str, str]]
+    on_load: Callable[[], Any] = staticmethod(lambda: None)
+    on_run: Callable[[RunContext], Output | None] = staticmethod(lambda _: None)
+    on_unload: Callable[[], Any] = staticmethod(lambda: None)
+
+    def load(self, weights, device, precision):
+        self.weights = weights.name
+        self.note("load")
+        self.on_load()
+
+    @classmethod
+    def plan(cls, info, params, checkpoint):
+        return Plan(1)
+
+    def run(self, recording, params, context):
+        self.note("run")
+        return self.on_run(context) or Output()
+
+    def unload(self):
+        self.note("unload")
+        self.on_unload()
+        self.weights = "nothing"
+
+    def note(self, what: str) -> None:
+        self.log.append((what, self.weights, threading.current_thread().name))
+
+
+@pytest.fixture
+def lab() -> type[Lab]:
+    class Mine(Lab):
+        log: ClassVar = []
+
+    return Mine
+
+
+@pytest.fixture
+def runner(lab: type[Lab], tmp_path: Path) -> Iterator[Runner]:
+    runner = Runner(lab, Resolver(tmp_path, offline=True), device="cpu")
+    yield runner
+    runner.close()
+
+
+async def run(
+    runner: Runner, checkpoint: str | None = "w0", report: Callable[[int, int], None] = lambda *_: None
+) -> Outcome:
+    recording = Recording(Path("nowhere"), 8000, 1, 0)
+    async with asyncio.timeout(WITHIN_S):
+        return await runner.run(checkpoint, recording, Params(), Path("scratch"), report)
+
+
+def did(lab: type[Lab]) -> list[str]:
+    return [f"{what} {weights}" for what, weights, _ in lab.log]
+
+
+async def test_weights_load_once_and_everything_happens_on_one_thread(runner: Runner, lab: type[Lab]) -> None:
+    loaded = await runner.load("w0")
+    assert loaded.as_dict() == {
+        "weights": loaded.weights.as_dict() if loaded.weights else None,
+        "device": "cpu",
+        "precision": "fp32",
+    }
+    for _ in range(2):
+        assert (await run(runner)).by is loaded
+    assert did(lab) == ["load w0", "run w0", "run w0"]
+    assert {thread for _, _, thread in lab.log} == {"model-lab_0"}
+
+
+async def test_the_one_used_longest_ago_makes_room_before_the_next_is_loaded(
+    runner: Runner, lab: type[Lab]
+) -> None:
+    for name in ("w0", "w1", "w0", "w2"):
+        await runner.load(name)
+    assert did(lab) == ["load w0", "load w1", "unload w1", "load w2"]
+    assert [loaded.weights.name for loaded in runner.loaded if loaded.weights] == ["w0", "w2"]
+
+
+async def test_a_run_whose_weights_made_room_meanwhile_loads_them_again(
+    runner: Runner, lab: type[Lab]
+) -> None:
+    for name in NAMES:
+        await runner.load(name)
+    await run(runner, "w0")
+    assert did(lab)[-2:] == ["load w0", "run w0"]
+
+
+async def test_idle_weights_are_given_back(runner: Runner, lab: type[Lab]) -> None:
+    await runner.load("w0")
+    await runner.unload_idle(60.0)
+    assert did(lab) == ["load w0"]
+    await runner.unload_idle(0.0)
+    assert did(lab) == ["load w0", "unload w0"]
+    assert runner.loaded == []
+    await run(runner)
+    assert did(lab)[-2:] == ["load w0", "run w0"]
+
+
+async def test_weights_that_a_job_came_for_meanwhile_are_not_given_back(
+    runner: Runner, lab: type[Lab]
+) -> None:
+    await runner.load("w0")
+    await asyncio.sleep(0.05)
+    # in line: the run, and then the unloading that found everything idle a moment ago
+    await asyncio.gather(run(runner), runner.unload_idle(0.04))
+    assert did(lab) == ["load w0", "run w0"]
+
+
+async def test_an_executor_that_cannot_unload_does_not_stand_in_the_way(
+    runner: Runner, lab: type[Lab]
+) -> None:
+    lab.on_unload = staticmethod(lambda: 1 // 0)
+    for name in NAMES:
+        await runner.load(name)
+    assert len(runner.loaded) == MAX_LOADED
+
+
+# ── what goes wrong ───────────────────────────────────────────────────────────────────────────────────
+
+
+def raises(error: BaseException) -> Any:
+    def fail(*_: Any) -> Any:
+        raise error
+
+    return staticmethod(fail)
+
+
+@pytest.mark.parametrize(
+    ("raised", "becomes"),
+    [
+        (OutOfMemory("full"), OutOfMemory),
+        (ZeroDivisionError("/home/somebody"), ExecutorFailed),
+        (StopIteration(), ExecutorFailed),
+        (SystemExit(3), ExecutorFailed),
+        (KeyboardInterrupt(), ExecutorFailed),
+        (FileNotFoundError(errno.ENOENT, "gone"), ExecutorFailed),
+        (OSError(errno.ENOSPC, "full"), StorageFull),
+    ],
+)
+async def test_what_a_run_raises_is_ours_or_becomes_it(runner, lab, raised, becomes) -> None:
+    lab.on_run = raises(raised)
+    with pytest.raises(NeuralibError) as caught:
+        await run(runner)
+    assert type(caught.value) is becomes
+    assert "somebody" not in caught.value.detail
+    lab.on_run = staticmethod(lambda _: None)
+    await run(runner)
+
+
+@pytest.mark.parametrize(
+    ("raised", "becomes"),
+    [
+        (WeightsUnavailable("no"), WeightsUnavailable),
+        (ImportError("no torch"), ModelLoadFailed),
+        (SystemExit(3), ModelLoadFailed),
+    ],
+)
+async def test_what_did_not_load_is_loaded_again(runner, lab, raised, becomes) -> None:
+    lab.on_load = raises(raised)
+    with pytest.raises(becomes):
+        await runner.load("w0")
+    assert runner.loaded == []
+    lab.on_load = staticmethod(lambda: None)
+    assert (await runner.load("w0")).load_s >= 0
+
+
+async def test_weights_device_and_precision_that_are_not_there_say_so(lab: type[Lab], tmp_path: Path) -> None:
+    resolver = Resolver(tmp_path, offline=True)
+    for options, error in (
+        ({"device": "tpu"}, DeviceUnavailable),
+        ({"device": "cpu", "precision": "fp16"}, PrecisionUnsupported),
+        ({"device": "cpu", "default": "nobody"}, UnknownModel),
+    ):
+        runner = Runner(lab, resolver, **options)
+        with pytest.raises(error):
+            await runner.load(None)
+        runner.close()
+
+
+@pytest.mark.parametrize("facts", [{"x": float("nan")}, {"x": np.float32(1)}, {"x": {1, 2}}, {"x": "\0"}])
+async def test_facts_that_no_database_takes_are_the_executor_s_mistake(runner, lab, tmp_path, facts) -> None:
+    for output in (
+        Output(facts=facts),
+        Output(files=(FileOutput("midi", "a.mid", "audio/midi", tmp_path, facts),)),
+        Output(audio=(AudioOutput("mix", "a", Recording(tmp_path, 1, 1, 0), facts),)),
+    ):
+        lab.on_run = staticmethod(lambda _, output=output: output)
+        with pytest.raises(ExecutorFailed, match="facts"):
+            await run(runner)
+
+
+# ── stopping ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Window:
+    """One long window of the model."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.over = threading.Event()
+
+    def __call__(self, context: RunContext) -> None:
+        self.entered.set()
+        self.over.wait(WITHIN_S)
+        context.progress(1, 2)
+
+
+@pytest.fixture
+def window(lab: type[Lab]) -> Iterator[Window]:
+    window = Window()
+    lab.on_run = staticmethod(window)
+    yield window
+    window.over.set()
+
+
+async def entered(window: Window) -> None:
+    assert await asyncio.to_thread(window.entered.wait, WITHIN_S)
+
+
+async def test_a_run_that_is_stopped_is_waited_for(runner: Runner, window: Window) -> None:
+    def report(done: int, total: int) -> None:
+        if (done, total) != (0, 0):
+            raise Interrupted
+
+    running = asyncio.create_task(run(runner, report=report))
+    await entered(window)
+    running.cancel()
+    done, _ = await asyncio.wait([running], timeout=0.1)
+    assert not done, "the thread still has the run's files in its hands"
+    window.over.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_run_that_is_stopped_twice_is_left_alone(runner: Runner, window: Window) -> None:
+    running = asyncio.create_task(run(runner))
+    await entered(window)
+    for _ in range(2):
+        running.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not window.over.is_set()
+
+
+async def test_a_run_in_line_leaves_at_once_and_never_begins(
+    runner: Runner, lab: type[Lab], window: Window
+) -> None:
+    first = asyncio.create_task(run(runner))
+    await entered(window)
+    second = asyncio.create_task(run(runner, "w1"))
+    await asyncio.sleep(0)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    window.over.set()
+    await first
+    assert did(lab) == ["load w0", "run w0"]
+
+
+async def test_a_run_says_when_it_begins_not_when_it_gets_in_line(runner: Runner, window: Window) -> None:
+    begun = []
+    first = asyncio.create_task(run(runner))
+    await entered(window)
+    second = asyncio.create_task(run(runner, report=lambda *count: begun.append(count)))
+    await asyncio.sleep(0.01)
+    assert begun == []
+    window.over.set()
+    await asyncio.gather(first, second)
+    assert begun == [(0, 0), (1, 2)]
+
+
+async def test_a_stop_that_came_while_in_line_is_heard_before_the_model_runs(
+    runner: Runner, lab: type[Lab]
+) -> None:
+    def report(*_: int) -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        await run(runner, report=report)
+    assert did(lab) == []
+
+
+async def test_what_the_thread_logs_names_its_job(runner: Runner, lab: type[Lab]) -> None:
+    named = []
+    lab.on_run = staticmethod(lambda _: named.append(structlog.contextvars.get_contextvars()))
+    with structlog.contextvars.bound_contextvars(job="7"):
+        await run(runner)
+    assert named == [{"job": "7"}]
+
+
+def test_a_process_does_not_wait_for_a_window_without_end(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys, time\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from neuralib import cli, runner\n"
+        "ThreadPoolExecutor(1, runner.THREADS).submit(time.sleep, 60)\n"
+        "sys.exit(cli.main(['worker', '--config', 'nowhere.toml']))\n"
+    )
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "nowhere.toml" in done.stderr
+    assert time.monotonic() - started < 50
