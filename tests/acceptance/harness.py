@@ -142,8 +142,10 @@ class Client:
 
     async def until(self, job: str, *states: str) -> dict[str, Any]:
         async with asyncio.timeout(JOB_WITHIN_S):
-            while (body := await self.json("GET", f"/jobs/{job}?wait_s=5"))["state"] not in states:
+            body = await self.job(job)  # first without waiting, which is for a change
+            while body["state"] not in states:
                 assert body["state"] in {"queued", "running", "cancelling"}, body
+                body = await self.json("GET", f"/jobs/{job}?wait_s=5")
             return body
 
     async def events(self, path: str, last: int | None = None) -> AsyncIterator[tuple[str, dict[str, Any]]]:
