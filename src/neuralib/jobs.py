@@ -69,6 +69,10 @@ async def submit(services: Services, owner: UUID, request: JobRequest) -> JobVie
         asset = await asset_rows.get(tx, owner, request.asset_id, for_job=True)
         if asset.kind != AssetKind.AUDIO:
             raise InputUnsupported(f"asset {asset.id} is {asset.kind}, not audio")
+        # What a schema cannot say, such as a stem these weights do not have, the plan refuses.
+        executor.plan(
+            info_of(asset), params, registry.checkpoint(executor, checkpoint) if checkpoint else None
+        )
         if request.library_id is not None:
             await library_rows.share(tx, owner, request.library_id)
         if await rows.count_active(tx, owner) >= services.settings.limits.jobs_per_owner:

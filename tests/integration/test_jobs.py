@@ -36,6 +36,15 @@ from neuralib.services import Services
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+AUDIO = {
+    "format": "wav",
+    "codec": "pcm_s16le",
+    "subtype": "pcm_16",
+    "sample_rate": 44100,
+    "channels": 2,
+    "frames": 44100,
+    "duration_s": 1.0,
+}
 LEASE = timedelta(seconds=30)
 AT_ONCE = timedelta(0)
 LIMIT = 5
@@ -60,9 +69,7 @@ async def a_song(
     services: Services, owner: UUID, library: UUID, sha256: str | None = None, **more: Any
 ) -> UUID:
     """An asset's rows; nothing here reads its bytes."""
-    new = NewAsset(
-        new_id(), library, more.pop("kind", "audio"), "track", "song", audio={"duration_s": 1.0}, **more
-    )
+    new = NewAsset(new_id(), library, more.pop("kind", "audio"), "track", "song", audio=AUDIO, **more)
     blob = Blob(new_id(), sha256 or uuid4().hex, 1, assets.object_key(), "audio/wav")
     async with services.db.transaction() as tx:
         await asset_rows.insert(tx, owner, new, blob)
@@ -563,3 +570,12 @@ async def test_a_cancelled_transaction_leaves_its_connection_clean(services: Ser
         with contextlib.suppress(asyncio.CancelledError):
             await task
     assert await pending(services, [key]) == {}
+
+
+async def test_a_stem_that_the_weights_do_not_have_is_refused_before_anything_is_queued(
+    services: Services, owner: UUID, song: UUID
+) -> None:
+    request = JobRequest(song, model="demucs/htdemucs", params={"stems": ["guitar"]})
+    with pytest.raises(ValidationFailed, match="guitar"):
+        await jobs.submit(services, owner, request)
+    assert await jobs.page(services, owner) == []
