@@ -151,7 +151,7 @@ CHECKPOINTS = (
         sources=(
             Bundled(
                 Path(__file__).parents[1] / "bundled" / "hdemucs_mini.safetensors",
-                sha256="c7c7a5d453666bc25b20aff83f4a32fc8c2996170696e09c1191f9619d05bfa4",
+                sha256="2ccb92528f36d746efc20a7edf0943484a06729b6fd443f8689e83f7984156a0",
             ),
         ),
         details=Shape(segment=Fraction(3), fixed=False).details,
