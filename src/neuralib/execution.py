@@ -11,8 +11,8 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,7 +29,8 @@ from .errors import Cancelled, Interrupted, JobTimeout, NeuralibError, Unavailab
 from .executors import AudioOutput, FileOutput, registry
 from .objects import fetch_file, put_file
 from .objects.blocks import disk_errors
-from .pipeline import STAGES, asset_event, job_event, stamp
+from .pipeline import asset_event, job_event
+from .progress import Progress
 from .runner import Outcome, Runner, outlasting
 from .services import Services
 
@@ -37,69 +38,8 @@ log = structlog.get_logger(__name__)
 
 PUBLISH_EVERY_S = 0.25
 SAVE_EVERY_S = 1.0
-INFER_SHARE = 0.95
-"""How much of `fraction` belongs to inference; encoding and storing share the rest."""
 PATIENCE_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """The pauses between attempts to hand over what was computed, while a server is away."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a job is. Windows are counted, not guessed; `fraction` never falls within an attempt."""
-
-    audio_s: float = 0.0
-    clock: Callable[[], float] = time.monotonic
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    stage: str = STAGES[0]
-    done: int = 0
-    total: int = 0
-    _windows: float = 0.0
-    _marks: list[tuple[float, int]] = field(default_factory=list)
-    """When the run began, when its first windows were done, when its latest: (seconds, windows)."""
-
-    def enter(self, stage: str) -> None:
-        self.stage = stage
-        self.changed.set()
-
-    def count(self, done: int, total: int) -> None:
-        """`done` of `total` windows; (0, 0) when the run begins."""
-        if not self._marks or done > self.done:
-            self._marks[2:] = [(self.clock(), done)]
-        self.done, self.total = max(done, self.done), total
-        self._windows = max(self._windows, done / total if total else 0.0)
-        self.changed.set()
-
-    def _pace(self) -> float | None:
-        """Seconds a window takes. Models warm up: the first windows count only until there is as much to go by
-        without them.
-        """
-        if len(self._marks) < 2:
-            return None
-        (began, none), (warm, first), (latest, done) = self._marks[0], self._marks[1], self._marks[-1]
-        if done - first >= first - none:
-            return (latest - warm) / (done - first)
-        return (latest - began) / (done - none)
-
-    def as_dict(self) -> dict[str, Any]:
-        fraction = {"encode": INFER_SHARE, "store": 0.98, "done": 1.0}.get(
-            self.stage, INFER_SHARE * self._windows
-        )
-        pace = self._pace() if self.stage == "infer" else None
-        since = self.clock() - self._marks[-1][0] if self._marks else 0.0
-        return {
-            "fraction": round(fraction, 4),
-            "stage": self.stage,
-            "stage_index": STAGES.index(self.stage) if self.stage in STAGES else len(STAGES),
-            "stages": list(STAGES),
-            "done": self.done,
-            "total": self.total,
-            "unit": "windows",
-            "rate_x": round(self.audio_s / self.total / pace, 2) if pace and self.total else None,
-            "eta_s": round(max(0.0, pace * (self.total - self.done) - since), 1)
-            if pace is not None
-            else None,
-            "updated_at": stamp(datetime.now(UTC)),
-        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuralib.execution import INFER_SHARE, Progress, backoff
+from neuralib.execution import backoff
 from neuralib.pipeline import STAGES
+from neuralib.progress import INFER_SHARE, Progress
 
 
 class Clock:
