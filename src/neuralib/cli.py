@@ -68,7 +68,7 @@ def up(options: argparse.Namespace, settings: Settings) -> int:
     from .orchestrator import up as run_up
 
     data = options.data or default_data()
-    return _run(run_up(settings, data, terminal.Greeting(data).show))
+    return _run(run_up(settings, data, default_cache(), terminal.Greeting(data).show))
 
 
 def serve(options: argparse.Namespace, settings: Settings) -> int:

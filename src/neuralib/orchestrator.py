@@ -33,8 +33,8 @@ Ready = Callable[[str, Services], Awaitable[None]]
 RESCUE_S = 5.0
 
 
-async def up(settings: Settings, data: Path, ready: Ready) -> None:
-    """Everything in one process, until a signal. State lives in `data`."""
+async def up(settings: Settings, data: Path, cache: Path, ready: Ready) -> None:
+    """Everything in one process, until a signal. State lives in `data`, weights in `cache`."""
     async with (
         Signals() as signals,
         embedded(settings, data) as (whole, stores),
@@ -42,7 +42,7 @@ async def up(settings: Settings, data: Path, ready: Ready) -> None:
     ):
         await jobs.take_over(services)
         owner = await ensure_local_owner(services)
-        worker = Worker(services, services.registry.names, make_resolver(whole, data / "weights"))
+        worker = Worker(services, services.registry.names, make_resolver(whole, cache))
         async with (
             working(worker, drain_s=0.0) as task,
             listening(services, owner, whole.server.host, whole.server.port) as url,

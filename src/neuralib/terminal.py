@@ -32,17 +32,17 @@ class Greeting:
 
     async def show(self, url: str, services: Services) -> None:
         console.print(
-            f"NeuraLib is up at [bold]{url}[/bold]  (API {url}/api/v1, reference {url}/openapi.json)"
+            f"NeuraLib is up at [bold]{url}[/bold]  (API {url}/api/v1, reference {url}/docs)", soft_wrap=True
         )
         if self._data is not None:
-            console.print(f"data    {self._data}")
+            console.print(f"data    {self._data}", soft_wrap=True)
             await self.show_worker(url, services)
 
     async def show_worker(self, url: str, services: Services) -> None:
         del url
         device = await asyncio.to_thread(find_device, services.settings.device.name)
         console.print(f"device  {device.name} ({device.title})")
-        resolver = make_resolver(services.settings, self._data / "weights" if self._data else default_cache())
+        resolver = make_resolver(services.settings, default_cache())
         for name in services.registry.names:
             executor = services.registry.get(name)
             if executor.checkpoints:
