@@ -211,10 +211,10 @@ async def test_a_cancelled_decode_leaves_neither_child_nor_spool(media):
     assert not spool.exists()
 
 
-def children() -> list[str]:
-    return [
+def children() -> set[str]:
+    return {
         pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
-    ]
+    }
 
 
 async def test_tags_in_a_wrong_encoding_do_no_harm(media, outcome):
