@@ -157,7 +157,7 @@ def assist(network: HDemucs, songs: Path, batch: int, seed: int, rate: Any, step
 class Training:
     """A network, its average, and how far it got; `trunk.pt` keeps it all."""
 
-    def __init__(self, run: Path, rate: float, batch: int) -> None:
+    def __init__(self, run: Path, rate: float, batch: int, start: Path | None = None) -> None:
         torch.manual_seed(0)
         run.mkdir(parents=True, exist_ok=True)
         self.run, self.rate, self.batch = run, rate, batch
@@ -166,6 +166,9 @@ class Training:
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=rate)
         self.steps, self.minutes = torch.multiprocessing.get_context("spawn").Value("i", 0), 0.0
         self.trunk = run / "trunk.pt"
+        if start:
+            self.network.load_state_dict(model.load(start).state_dict())
+            self.average.load_state_dict(self.network.state_dict())
         if self.trunk.exists():
             kept = torch.load(self.trunk, weights_only=True)
             self.network.load_state_dict(kept["network"])
@@ -261,13 +264,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, required=True, help="of this call, cooldown included")
     parser.add_argument("--cooldown", type=float, default=12, help="minutes at the end with a falling rate")
     parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--start", type=Path, help="a checkpoint to begin with, such as the bundled one")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1, help="of this process; assistants have one")
     parser.add_argument("--assistants", type=int, default=1, help="processes beside this one")
     parser.add_argument("--name", default="final", help="the cooled-down checkpoint is RUN/NAME.safetensors")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    training = Training(args.run, args.rate, args.batch)
+    training = Training(args.run, args.rate, args.batch, args.start)
     train(training, args.data, args.minutes, args.cooldown, args.name, args.assistants)
 
 
