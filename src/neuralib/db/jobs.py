@@ -164,7 +164,3 @@ async def rescue(tx: Connection, job: UUID, state: JobState, error: Mapping[str,
 
 async def release_leases(tx: Connection) -> int:
     return await tx.run("release_leases")
-
-
-async def queued_models(tx: Connection) -> list[str]:
-    return [row["model"] for row in await tx.all("queued_models")]

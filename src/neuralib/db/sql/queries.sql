@@ -252,9 +252,6 @@ set state = $2, crashes = crashes + 1, lease_until = null, worker = null, error 
 where id = $1
 returning *
 
--- name: queued_models
-select distinct model from jobs where state = 'queued' and not_before <= now()
-
 -- ── events ──────────────────────────────────────────────────────────────────────────────────────────
 
 -- name: append_event
