@@ -7,7 +7,7 @@ to measure against it.
 import json
 import os
 import tempfile
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,8 @@ def executor() -> Any:
 def ours(pieces: list[Any], **params: Any) -> list[dict[str, Any]]:
     """Jobs, the way a worker runs them: from decoded audio to files. One alone, several side by side."""
     from neuralib.audio import RecordingWriter
-    from neuralib.executors import RunContext
-    from neuralib.executors.whisper import WhisperParams, Work
+    from neuralib.executors import RunContext, Work
+    from neuralib.executors.whisper import WhisperParams
 
     with tempfile.TemporaryDirectory() as scratch:
         works = []
@@ -73,7 +73,7 @@ def ours(pieces: list[Any], **params: Any) -> list[dict[str, Any]]:
         if len(works) == 1:
             executor().run(works[0].recording, works[0].params, works[0].context)
         else:
-            for _, result in executor().run_together(works, size=len(works)):
+            for _, result in executor().run_together(partial(next, iter(works), None), size=len(works)):
                 if isinstance(result, Exception):
                     raise result
         return [json.loads((work.context.scratch / "lyrics.json").read_bytes()) for work in works]

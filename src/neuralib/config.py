@@ -87,6 +87,7 @@ class Worker(_Table):
     lease_s: Seconds = 15.0
     poll_s: Seconds = 2.0
     slots: Count = 2
+    together: Count = 8
     drain_s: Seconds = 25.0
     max_attempts: Count = 3
     idle_unload_s: Seconds = 900.0
@@ -99,6 +100,7 @@ class Device(_Table):
     name: str = "auto"
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
+    memory_mib: Annotated[int, Field(ge=0)] = 0
 
 
 class Weights(_Table):

@@ -5,11 +5,11 @@ import errno
 import json
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -17,14 +17,17 @@ from typing import Any, ParamSpec, TypeVar
 import structlog
 
 from .devices import DeviceInfo, choose_precision, find_device
-from .errors import ExecutorFailed, ModelLoadFailed, NeuralibError, StorageFull
-from .executors import Executor, Output, Params, Precision, Recording, RunContext, Weights
+from .errors import ExecutorFailed, ModelLoadFailed, NeuralibError, OutOfMemory, StorageFull
+from .executors import Executor, Output, Params, Precision, Recording, RunContext, Weights, Work
+from .residency import Residency
 from .weights import AUTO, Resolver
 
 log = structlog.get_logger(__name__)
 
 MAX_LOADED = 2
 """Checkpoints of one model that stay resident side by side."""
+GIVE_WAY_S = 5.0
+"""How long one model waits for another to unload."""
 THREADS = "model-"
 """How the names of our threads begin."""
 
@@ -41,6 +44,8 @@ class Loaded:
     device: str
     precision: Precision
     load_s: float
+    size: int = 0
+    """Bytes of the files its weights came from."""
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -59,6 +64,15 @@ class Outcome:
     infer_s: float
 
 
+@dataclass(slots=True, eq=False)
+class _Seat:
+    """A run that shares the model with others, from its place in line to its end."""
+
+    work: Work[Any]
+    ended: Future[Outcome] = field(default_factory=Future)
+    started: float = 0.0
+
+
 class Runner:
     """Loads and runs one model. Every call of the executor happens on the same thread, one at a time."""
 
@@ -71,8 +85,11 @@ class Runner:
         precision: str = AUTO,
         threads: int = 0,
         default: str = AUTO,
+        together: int = 1,
+        residency: Residency | None = None,
     ) -> None:
         self.model = executor.name
+        self.together = min(executor.together, together)
         self._class = executor
         self._resolver = resolver
         self._device_name = device
@@ -83,17 +100,47 @@ class Runner:
         self._loaded: OrderedDict[str, Loaded] = OrderedDict()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=THREADS + executor.name)
         self._busy_until = time.monotonic()
+        self._lines: defaultdict[str, deque[_Seat]] = defaultdict(deque)
+        self._calls: set[Future[Any]] = set()
+        self._residency = residency or Residency()
+        self._residency.join(self)
 
     @property
     def loaded(self) -> list[Loaded]:
         """What is resident, most recently used last."""
         return list(self._loaded.values())
 
+    @property
+    def held(self) -> int:
+        """Bytes of the weights that are resident."""
+        return sum(loaded.size for loaded in self.loaded)
+
+    @property
+    def used_at(self) -> float:
+        """When it was last at work, on the monotonic clock; infinity while it is."""
+        return self._busy_until
+
+    def give_way(self) -> bool:
+        """Unload what was used longest ago, unless something is at work; whether that was done. For the threads of
+        other models.
+        """
+        if self._idle_s() < 0 or not self._loaded:
+            return False
+        dropped = self._thread.submit(self._make_way)
+        try:
+            return dropped.result(GIVE_WAY_S)
+        except TimeoutError:  # its thread waits for ours, or a job came
+            return not dropped.cancel()
+
     async def load(self, checkpoint: str | None) -> Loaded:
         """The executor with these weights, from memory when it is there. Raises WeightsUnavailable,
         WeightsChecksumMismatch, ModelLicenseForbidden, ModelLoadFailed, DeviceUnavailable, PrecisionUnsupported.
         """
-        return await self._on_thread(self._load, checkpoint or self._default)
+        name = checkpoint or self._default
+        # A run that may join others must not wait here until they have ended.
+        if self.together > 1 and (resident := self._loaded.get(name)) is not None:
+            return resident
+        return await self._on_thread(self._load, name)
 
     async def run(
         self,
@@ -106,8 +153,13 @@ class Runner:
         """Run on the model's thread; `report(0, 0)` says that it has begun. Raises what `load` raises and what the
         executor raises; what is not ours becomes ExecutorFailed.
         """
-        context = RunContext(scratch, report)
-        return await self._on_thread(self._run, checkpoint or self._default, recording, params, context)
+        name, work = checkpoint or self._default, Work(recording, params, RunContext(scratch, report))
+        if self.together == 1:
+            return await self._on_thread(self._run, name, work)
+        seat = _Seat(work)
+        self._lines[name].append(seat)
+        self._thread.submit(self._share, name)  # one turn for each seat: nobody is left behind
+        return await outlasting(asyncio.wrap_future(seat.ended), give_up=seat.ended.cancel)
 
     async def unload_idle(self, idle_s: float) -> None:
         """Give back the memory of what nobody used for so long."""
@@ -121,6 +173,8 @@ class Runner:
     async def _on_thread(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Who is cancelled before its turn leaves the line at once."""
         future = self._thread.submit(copy_context().run, partial(call, *args, **kwargs))
+        self._calls.add(future)
+        future.add_done_callback(self._calls.discard)
         return await outlasting(asyncio.wrap_future(future), give_up=future.cancel)
 
     def _idle_s(self) -> float:
@@ -134,29 +188,41 @@ class Runner:
                 return self._loaded[checkpoint]
             while len(self._loaded) >= MAX_LOADED:
                 self._drop_oldest("room")
-            loaded = self._loaded[checkpoint] = self._load_anew(checkpoint)
+            weights = self._resolve(checkpoint)
+            size = _size(weights)
+            while not self._residency.make_room(self, size) and self._loaded:
+                self._drop_oldest("budget")
+            loaded = self._loaded[checkpoint] = self._load_anew(weights, size)
             return loaded
         finally:
             self._busy_until = time.monotonic()
 
-    def _load_anew(self, checkpoint: str) -> Loaded:
+    def _resolve(self, checkpoint: str) -> Weights | None:
+        try:
+            self._prepare_device()
+            checkpoints = self._class.checkpoints
+            return self._resolver.resolve(self.model, checkpoints, checkpoint) if checkpoints else None
+        except NeuralibError:
+            raise
+        except BaseException as error:
+            raise self._unloadable(error) from error
+
+    def _unloadable(self, error: BaseException) -> ModelLoadFailed:
+        log.error("model.load_failed", model=self.model, exc_info=error)
+        return ModelLoadFailed(f"{self.model} did not load: {type(error).__name__}")
+
+    def _load_anew(self, weights: Weights | None, size: int) -> Loaded:
         started = time.monotonic()
         executor = self._class()
         try:
             device = self._prepare_device()
             precision = choose_precision(self._precision, self._class.precisions, device)
-            weights = (
-                self._resolver.resolve(self.model, self._class.checkpoints, checkpoint)
-                if self._class.checkpoints
-                else None
-            )
             executor.load(weights, device.name, precision)
         except NeuralibError:
             raise
         except BaseException as error:  # SystemExit too: what a plug-in does must not end the worker
-            log.exception("model.load_failed", model=self.model)
-            raise ModelLoadFailed(f"{self.model} did not load: {type(error).__name__}") from error
-        loaded = Loaded(executor, weights, device.name, precision, time.monotonic() - started)
+            raise self._unloadable(error) from error
+        loaded = Loaded(executor, weights, device.name, precision, time.monotonic() - started, size)
         log.info(
             "model.loaded",
             model=self.model,
@@ -177,28 +243,112 @@ class Runner:
             self._device = find_device(self._device_name)
         return self._device
 
-    def _run(self, checkpoint: str, recording: Recording, params: Params, context: RunContext) -> Outcome:
-        context.report(0, 0)
+    def _run(self, checkpoint: str, work: Work[Any]) -> Outcome:
+        work.context.report(0, 0)
         loaded = self._load(checkpoint)  # others may have had it evicted while this run waited for its turn
         self._busy_until = float("inf")
         started = time.monotonic()
         try:
-            output = loaded.executor.run(recording, params, context)
-            _check_facts(output)
-        except NeuralibError:
-            raise
+            output = self._attempt(loaded.executor, work)
         except BaseException as error:  # SystemExit too: what a plug-in does must not end the worker
-            if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise StorageFull("the scratch folder has no room left") from error
-            log.exception("executor.failed", model=self.model)
-            raise ExecutorFailed(f"{self.model} failed: {type(error).__name__}") from error
+            raise self._ours(error) from error
         finally:
             self._busy_until = time.monotonic()
+        if (wrong := _wrong_facts(output)) is not None:
+            raise wrong
         return Outcome(output, loaded, time.monotonic() - started)
+
+    def _attempt(self, executor: Executor[Any], work: Work[Any]) -> Output:
+        """Once more when the device is full and idle models could make room."""
+        try:
+            return executor.run(work.recording, work.params, work.context)
+        except OutOfMemory:
+            if not self._residency.drop_idle(self):
+                raise
+        return executor.run(work.recording, work.params, work.context)
+
+    def _share(self, checkpoint: str) -> None:
+        """Run who is in line for these weights side by side. Who comes meanwhile joins, until a call waits for the
+        thread or somebody for other weights.
+        """
+        seats: dict[Work[Any], _Seat] = {}
+        first = self._next_seat(checkpoint)
+        if first is None:
+            return  # an earlier turn took everybody along
+        seats[first.work] = first
+        given = [first.work]
+
+        def take() -> Work[Any] | None:
+            if given:
+                return given.pop()
+            seat = None if self._others(checkpoint) else self._next_seat(checkpoint)
+            if seat is None:
+                return None
+            seats[seat.work] = seat
+            return seat.work
+
+        try:
+            loaded = self._load(checkpoint)
+            self._busy_until = float("inf")
+            for work, result in loaded.executor.run_together(take, self.together):
+                self._settle(seats.pop(work), result, loaded)
+            for seat in seats.values():
+                seat.ended.set_exception(ExecutorFailed(f"{self.model} lost a run that it took"))
+        except BaseException as error:  # noqa: BLE001 - each of them hears of it
+            shared = self._ours(error)
+            if isinstance(shared, OutOfMemory):  # all come again, then with more room or fewer side by side
+                self.together = max(1, self.together // (1 if self._residency.drop_idle(self) else 2))
+            for seat in seats.values():
+                seat.ended.set_exception(shared)
+        finally:
+            self._busy_until = time.monotonic()
+
+    def _next_seat(self, checkpoint: str) -> _Seat | None:
+        """The next in line who still wants to run, now that it begins."""
+        line = self._lines[checkpoint]
+        while line:
+            seat = line.popleft()
+            if not seat.ended.set_running_or_notify_cancel():
+                continue
+            try:
+                seat.work.context.report(0, 0)
+            except NeuralibError as error:
+                seat.ended.set_exception(error)
+                continue
+            seat.started = time.monotonic()
+            return seat
+        return None
+
+    def _others(self, checkpoint: str) -> bool:
+        """Whether somebody waits whom joining runs could keep waiting for ever."""
+        calls = any(not (call.running() or call.done()) for call in self._calls.copy())
+        return calls or any(line for name, line in self._lines.copy().items() if name != checkpoint)
+
+    def _settle(self, seat: _Seat, result: Output | Exception, loaded: Loaded) -> None:
+        error = result if isinstance(result, Exception) else _wrong_facts(result)
+        if error is not None:
+            seat.ended.set_exception(self._ours(error))
+        elif isinstance(result, Output):
+            seat.ended.set_result(Outcome(result, loaded, time.monotonic() - seat.started))
+
+    def _ours(self, error: BaseException) -> NeuralibError:
+        """What a run raised, as an error that has a code."""
+        if isinstance(error, NeuralibError):
+            return error
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return StorageFull("the scratch folder has no room left")
+        log.error("executor.failed", model=self.model, exc_info=error)
+        return ExecutorFailed(f"{self.model} failed: {type(error).__name__}")
 
     def _unload_idle(self, idle_s: float) -> None:
         while self._loaded and self._idle_s() > idle_s:  # a job may have come while this waited for its turn
             self._drop_oldest("idle")
+
+    def _make_way(self) -> bool:
+        if not self._loaded:
+            return False
+        self._drop_oldest("budget")
+        return True
 
     def _drop_oldest(self, reason: str) -> None:
         name, loaded = self._loaded.popitem(last=False)
@@ -228,12 +378,17 @@ async def outlasting(ended: asyncio.Future[_T], give_up: Callable[[], bool] = la
         raise
 
 
-def _check_facts(output: Output) -> None:
-    """They go into PostgreSQL. Raises ExecutorFailed now, when it is clear whose mistake it is."""
+def _size(weights: Weights | None) -> int:
+    return sum(path.stat().st_size for path in weights.files) if weights else 0
+
+
+def _wrong_facts(output: Output) -> ExecutorFailed | None:
+    """Facts go into PostgreSQL: what is wrong with them is said now, when it is clear whose mistake it is."""
     for facts in (output.facts, *(o.facts for o in output.audio), *(o.facts for o in output.files)):
         try:
             text = json.dumps(dict(facts), allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise ExecutorFailed(f"the model's facts are not JSON: {error}") from error
+            return ExecutorFailed(f"the model's facts are not JSON: {error}")
         if "\\u0000" in text:
-            raise ExecutorFailed("the model's facts hold NUL, which PostgreSQL cannot keep")
+            return ExecutorFailed("the model's facts hold NUL, which PostgreSQL cannot keep")
+    return None

@@ -24,6 +24,7 @@ from .entities import Job
 from .errors import Cancelled, Interrupted, NeuralibError, Unavailable
 from .execution import Execution
 from .queues import Bells
+from .residency import Residency
 from .runner import Runner
 from .services import Services, required_urls
 from .weights import Resolver
@@ -55,7 +56,8 @@ class Worker:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         self._services = services
         self._lease = timedelta(seconds=settings.worker.lease_s)
-        self._runners = {model: _runner(services, model, resolver) for model in models}
+        residency = Residency(settings.device.memory_mib << 20)
+        self._runners = {model: _runner(services, model, resolver, residency) for model in models}
         self._rung = {model: asyncio.Event() for model in models}
         # A job may be here twice: fenced and still on the thread, and claimed anew.
         self._running: set[Execution] = set()
@@ -135,7 +137,7 @@ class Worker:
 
     async def _serve(self, model: str) -> None:
         """Claim while there is a free slot; otherwise sleep until the bell rings or the poll is due."""
-        slots = asyncio.Semaphore(self._services.settings.worker.slots)
+        slots = asyncio.Semaphore(self._runners[model].together + self._services.settings.worker.slots - 1)
         rung = self._rung[model]
         while True:
             await slots.acquire()
@@ -275,7 +277,7 @@ def make_resolver(settings: Settings, cache: Any) -> Resolver:
     )
 
 
-def _runner(services: Services, model: str, resolver: Resolver) -> Runner:
+def _runner(services: Services, model: str, resolver: Resolver, residency: Residency) -> Runner:
     settings = services.settings
     return Runner(
         services.registry.get(model),
@@ -284,4 +286,6 @@ def _runner(services: Services, model: str, resolver: Resolver) -> Runner:
         precision=settings.device.precision,
         threads=settings.device.threads,
         default=settings.weights.default.get(model, "auto"),
+        together=settings.worker.together,
+        residency=residency,
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from demucs.api import Separator
 from demucs.apply import BagOfModels
@@ -20,7 +21,7 @@ from demucs.htdemucs import HTDemucs
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
-from neuralib.audio import AudioInfo, Recording, RecordingWriter, Samples
+from neuralib.audio import AudioInfo, DecodeLimits, Recording, RecordingWriter, Samples, decode, encode
 from neuralib.errors import (
     AudioTooShort,
     Cancelled,
@@ -321,38 +322,42 @@ def test_what_the_weights_do_not_know_is_refused_by_name(params, field):
 # ── the recording's own rate, channels and frames, and a null ─────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    ("rate", "channels", "subtype"),
-    [
-        (8_000, 1, "pcm_16"),
-        (44_100, 2, "float"),
-        (48_000, 2, "pcm_24"),
-        (96_000, 1, "float"),
-        (44_100, 6, "pcm_16"),
-    ],
-)
-def test_stems_have_the_shape_of_the_mix_and_null(spectral, studio, rate, channels, subtype):
-    _, executor = spectral
-    audio = song(0.6, rate, channels)
+@pytest.mark.parametrize("subtype", ["pcm_16", "pcm_24", "float"])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [8_000, 44_100, 48_000, 96_000])
+async def test_a_file_comes_back_as_stems_of_its_own_shape_that_null(
+    spectral, studio, rate, channels, subtype
+):
+    """From a file to files, the way a worker goes."""
     steps = {"pcm_16": 1 << 15, "pcm_24": 1 << 23}.get(subtype)
-    audio = (np.rint(audio * steps) / steps).astype(np.float32) if steps else audio
-    output = studio.run(executor, studio.recording(audio, rate, subtype))
+    mix = song(0.6, rate, channels)
+    mix = (np.rint(mix * steps) / steps).astype(np.float32) if steps else mix
+    source = studio.folder / "mix.wav"
+    soundfile.write(source, mix.T, rate, subtype=subtype.upper())
+    recording, _ = await decode(source, studio.folder / "mix.f32", DecodeLimits())
+    output = studio.run(spectral[1], recording)
+    total = np.zeros(mix.shape)
     for stem in output.audio:
-        made = stem.recording
-        assert (made.sample_rate, made.channels, made.frames, made.subtype) == (
-            rate,
-            channels,
-            audio.shape[1],
-            subtype,
-        )
-    residual = audio - stems_of(output).sum(0, dtype=np.float64)
+        path = studio.folder / f"{stem.name}.wav"
+        encode(stem.recording, path, format="wav")
+        info = soundfile.info(path)
+        assert (info.samplerate, info.channels, info.frames) == (rate, channels, mix.shape[1])
+        assert info.subtype == subtype.upper()
+        total += soundfile.read(path, dtype="float64", always_2d=True)[0].T
+    residual = mix - total
     if steps:
         assert not residual.any()
-        assert not (stems_of(output) * steps % 1).any()
     else:
         assert 20 * np.log10(np.sqrt((residual**2).mean())) < -120
     assert output.facts["exact"] is True
     assert output.facts["null_dbfs"] < -120
+
+
+def test_more_than_two_channels_come_back_and_null(spectral, studio):
+    mix = (np.rint(song(0.6, channels=6) * 32768) / 32768).astype(np.float32)
+    output = studio.run(spectral[1], studio.recording(mix, subtype="pcm_16"))
+    assert {stem.recording.channels for stem in output.audio} == {6}
+    assert not (mix - stems_of(output).sum(0, dtype=np.float64)).any()
 
 
 def test_the_model_mode_leaves_the_stems_as_they_are_and_says_what_is_missing(spectral, studio):

@@ -344,6 +344,118 @@ async def test_what_the_thread_logs_names_its_job(runner: Runner, lab: type[Lab]
     assert named == [{"job": "7"}]
 
 
+# ── runs that share the model ─────────────────────────────────────────────────────────────────────────
+
+
+class Choir(Lab):
+    """Takes whoever is there; everybody ends when `end` says so. Who asks for it by scratch folder breaks."""
+
+    together = 3
+    end: threading.Event
+    joined: ClassVar[list[str]]
+
+    def run_together(self, take, size):
+        singing = []
+        while True:
+            while len(singing) < size and (work := take()) is not None:
+                singing.append(work)
+                self.joined.append(work.context.scratch.name)
+            if self.end.wait(0.005):
+                break
+        for work in singing:
+            broken = work.context.scratch.name == "broken"
+            yield work, ValueError("its own fault") if broken else Output(facts={"with": len(singing)})
+
+
+@pytest.fixture
+def choir(tmp_path: Path) -> Iterator[tuple[type[Choir], Runner]]:
+    class Mine(Choir):
+        log: ClassVar = []
+        joined: ClassVar = []
+        end = threading.Event()
+
+    runner = Runner(Mine, Resolver(tmp_path, offline=True), device="cpu", together=8)
+    yield Mine, runner
+    Mine.end.set()
+    runner.close()
+
+
+def sing(runner: Runner, name: str, checkpoint: str = "w0") -> asyncio.Task[Outcome]:
+    work = Recording(Path("nowhere"), 8000, 1, 0), Params(), Path(name), lambda *_: None
+    return asyncio.create_task(runner.run(checkpoint, *work))
+
+
+async def until(what: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while not what():  # noqa: ASYNC110 - what a model's thread does rings no bell
+            await asyncio.sleep(0.001)
+
+
+async def test_a_run_joins_those_under_way_and_loading_does_not_wait_for_them(choir) -> None:
+    model, runner = choir
+    first = sing(runner, "first")
+    await until(lambda: model.joined == ["first"])
+    async with asyncio.timeout(WITHIN_S):
+        loaded = await runner.load("w0")
+    others = [sing(runner, name) for name in ("second", "third", "fourth")]
+    await until(lambda: len(model.joined) == 3)
+    model.end.set()
+    outcomes = await asyncio.gather(first, *others)
+    assert [o.output.facts["with"] for o in outcomes] == [3, 3, 3, 1]
+    assert all(o.by is loaded for o in outcomes)
+
+
+async def test_the_error_of_one_run_is_not_that_of_those_beside_it(choir) -> None:
+    model, runner = choir
+    tasks = [sing(runner, name) for name in ("good", "broken")]
+    await until(lambda: len(model.joined) == 2)
+    model.end.set()
+    good, broken = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(good, Outcome)
+    assert isinstance(broken, ExecutorFailed)
+
+
+async def test_what_breaks_the_model_breaks_all_who_share_it_and_nobody_waits_for_ever(choir) -> None:
+    model, runner = choir
+
+    def full(_self: Any, take: Callable[[], Any], _size: int) -> Any:
+        taken = 0
+        while taken < 2:
+            taken += take() is not None
+        raise OutOfMemory
+
+    model.run_together = full
+    for outcome in await asyncio.gather(sing(runner, "one"), sing(runner, "two"), return_exceptions=True):
+        assert isinstance(outcome, OutOfMemory)
+
+
+async def test_a_run_for_other_weights_is_not_kept_waiting_by_those_who_join(choir) -> None:
+    model, runner = choir
+    first = sing(runner, "first")
+    await until(lambda: model.joined == ["first"])
+    foreign = sing(runner, "foreign", "w1")
+    await asyncio.sleep(0)
+    late = sing(runner, "late")
+    model.end.set()
+    outcomes = await asyncio.gather(first, foreign, late)
+    assert [o.output.facts["with"] for o in outcomes] == [1, 1, 1]
+    assert model.joined == ["first", "foreign", "late"]
+
+
+async def test_a_run_that_is_called_off_in_line_never_joins(choir) -> None:
+    model, runner = choir
+    tasks = [sing(runner, name) for name in ("a", "b", "c")]
+    await until(lambda: len(model.joined) == 3)
+    late = sing(runner, "late")
+    await asyncio.sleep(0)
+    late.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await late
+    model.end.set()
+    await asyncio.gather(*tasks)
+    assert model.joined == ["a", "b", "c"]
+
+
 def test_a_process_does_not_wait_for_a_window_without_end(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,8 @@ from neuralib.errors import (
     ValidationFailed,
     WeightsChecksumMismatch,
 )
-from neuralib.executors import RunContext, Weights
-from neuralib.executors.whisper import Whisper, WhisperParams, Work
+from neuralib.executors import RunContext, Weights, Work
+from neuralib.executors.whisper import Whisper, WhisperParams
 from neuralib.executors.whisper.checkpoints import CHECKPOINTS, PINS
 from neuralib.executors.whisper.languages import LANGUAGES
 from neuralib.executors.whisper.loading import read_checkpoint
@@ -237,7 +238,7 @@ def test_recordings_run_together_say_what_each_says_alone(tiny, plain, followed,
             writer.write(block[None])
         params = WhisperParams(**UNGUARDED, condition_on_previous_text=True)
         waiting.append(Work(writer.close(), params, RunContext(folder, report)))
-    ended = dict(tiny.run_together(iter(waiting), size=3))
+    ended = dict(tiny.run_together(partial(next, iter(waiting), None), size=3))
     assert isinstance(ended[waiting[3]], NonFiniteAudio)
     assert isinstance(ended[waiting[4]], Cancelled)
     texts = [json.loads((w.context.scratch / "lyrics.json").read_text()) for w in waiting[:3]]

@@ -7,10 +7,12 @@ storage, no database, no queue. The smallest one is `echo.py`; the entry point g
     plan(info, params, checkpoint)        how much work a run will be; cheap, loads nothing
     run(recording, params, context)       as often as jobs come; always on the thread that called load
     unload()                              give the memory back
+
+A model that gains from several runs side by side says so in `together` and has a `run_together` of its own.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
@@ -50,6 +52,7 @@ __all__ = [
     "ValidationFailed",
     "Weights",
     "Wheel",
+    "Work",
 ]
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
@@ -126,6 +129,15 @@ class RunContext:
         return RecordingWriter(path, like.sample_rate, channels or like.channels, like.subtype)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Work(Generic[ParamsT]):
+    """One run of several that share a model."""
+
+    recording: Recording
+    params: ParamsT
+    context: RunContext
+
+
 class Executor(ABC, Generic[ParamsT]):
     """A model that NeuraLib can run. One instance holds one loaded checkpoint and is used by one thread."""
 
@@ -143,6 +155,9 @@ class Executor(ABC, Generic[ParamsT]):
     precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
     """The ones it can run in; `auto` takes the first that the device supports."""
 
+    together: ClassVar[int] = 1
+    """How many runs gain from going side by side; more than one needs a `run_together` of its own."""
+
     @abstractmethod
     def load(self, weights: Weights | None, device: str, precision: Precision) -> None:
         """Bring the weights to the device. Heavy imports belong here. `weights` is None when `checkpoints` is
@@ -159,6 +174,20 @@ class Executor(ABC, Generic[ParamsT]):
     @abstractmethod
     def run(self, recording: Recording, params: ParamsT, context: RunContext) -> Output:
         """Do the work. Raises any NeuralibError; anything else becomes `executor-error`."""
+
+    def run_together(
+        self, take: Callable[[], Work[ParamsT] | None], size: int
+    ) -> Iterator[tuple[Work[ParamsT], Output | Exception]]:
+        """Several runs side by side, `size` at most, each with its output or the error that ended it, as they end.
+        `take` gives the next one, or None when there is none for now; ask again whenever there is room. What this
+        raises ends all of them. This one runs them one after another.
+        """
+        del size
+        while (work := take()) is not None:
+            try:
+                yield work, self.run(work.recording, work.params, work.context)
+            except Exception as error:  # noqa: BLE001 - it belongs to this run alone
+                yield work, error
 
     def unload(self) -> None:
         """Give the memory back. The instance is not used again."""

@@ -4,9 +4,9 @@ Importing this module is light; torch and openai's package load with the weights
 """
 
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -32,6 +32,7 @@ from neuralib.executors import (
     RunContext,
     ValidationFailed,
     Weights,
+    Work,
 )
 
 from . import lyrics
@@ -92,15 +93,6 @@ class WhisperParams(Params):
     seed: Annotated[int, Field(ge=0, lt=2**63, description="Of the draws at temperatures above 0.")] = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Work:
-    """One recording of several that run together."""
-
-    recording: Recording
-    params: WhisperParams
-    context: RunContext
-
-
 class Whisper(Executor[WhisperParams]):
     """Writes down the words of a recording."""
 
@@ -111,6 +103,7 @@ class Whisper(Executor[WhisperParams]):
     params = WhisperParams
     checkpoints = CHECKPOINTS
     precisions = ("fp16", "fp32", "bf16")
+    together = TOGETHER
 
     def __init__(self) -> None:
         self._model: Model | None = None
@@ -153,44 +146,46 @@ class Whisper(Executor[WhisperParams]):
             return alone(self._loaded()[0], self._walk(Work(recording, params, context), []))
 
     def run_together(
-        self, waiting: Iterable[Work], size: int = TOGETHER
-    ) -> Iterator[tuple[Work, Output | NeuralibError]]:
-        """Several recordings side by side, `size` at most: the decoder reads its weights once for all of them.
-
-        Takes the next piece of work from `waiting` whenever there is room, and gives every one with its output, or
-        with the error that ended it, as they end. Each one's progress goes to its own context.
+        self, take: "Callable[[], Work[WhisperParams] | None]", size: int = TOGETHER
+    ) -> "Iterator[tuple[Work[WhisperParams], Output | Exception]]":
+        """Several recordings side by side: the decoder reads its weights once for all of them. Each one's progress
+        goes to its own context.
         """
         import torch
 
         from .together import Together, Walk
 
-        works: dict[int, Work] = {}
+        works: dict[int, Work[WhisperParams]] = {}
         beside: list[_Progress] = []
 
-        def walks() -> Iterator[Walk[Output]]:
-            for work in waiting:
-                walk = self._walk(work, beside)
-                works[id(walk)] = work
-                yield walk
+        def walk() -> Walk[Output] | None:
+            work = take()
+            if work is None:
+                return None
+            made = self._walk(work, beside)
+            works[id(made)] = work
+            return made
 
-        together = Together(self._loaded()[0], walks(), size).run()
+        together = Together(self._loaded()[0], walk, size).run()
         while True:
             with torch.inference_mode(), _memory():  # never while the caller has the word
                 ended = next(together, None)
             if ended is None:
                 return
-            walk, output, error = ended
+            walked, output, error = ended
             result = output or error
             assert result is not None
-            yield works.pop(id(walk)), result
+            yield works.pop(id(walked)), result
 
-    def _walk(self, work: Work, beside: "list[_Progress]") -> "Walk[Output]":
+    def _walk(self, work: Work[WhisperParams], beside: "list[_Progress]") -> "Walk[Output]":
         from .together import Walk
 
         progress = _Progress(work, beside)
         return Walk(self._steps(work, progress), progress.again)
 
-    def _steps(self, work: Work, progress: "_Progress") -> "Generator[Request, Decoded, Output]":
+    def _steps(
+        self, work: Work[WhisperParams], progress: "_Progress"
+    ) -> "Generator[Request, Decoded, Output]":
         from .features import extract
         from .windows import Options, Transcription
 
@@ -253,7 +248,7 @@ class _Progress:
     still lives. While one of several jobs holds the model, it asks for those `beside` it too.
     """
 
-    def __init__(self, work: Work, beside: "list[_Progress]") -> None:
+    def __init__(self, work: Work[WhisperParams], beside: "list[_Progress]") -> None:
         self._context = work.context
         self._total = _windows(work.recording.frames, work.recording.sample_rate)
         self._done, self._reported_at = 0, -TICK_S

@@ -5,7 +5,7 @@ fallback and random numbers, so it says what it would have said alone, up to rou
 lengths meet in one product.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -49,22 +49,22 @@ class _Seat(Generic[T]):
     walk: Walk[T]
     current: Pass | None = None
     chosen: int = 0
-    ended: tuple[T | None, NeuralibError | None] | None = None
+    ended: tuple[T | None, Exception | None] | None = None
 
 
 class Together(Generic[T]):
-    """Walks side by side, `size` at most. A new one is taken from `waiting` whenever one has ended; `waiting` is
-    asked for no more than there is room for.
+    """Walks side by side, `size` at most. `take` gives the next one or None; while there is room it is asked before
+    every step, so that who comes later joins those under way.
     """
 
-    def __init__(self, model: Model, waiting: Iterator[Walk[T]], size: int) -> None:
-        self._model, self._waiting, self._size = model, waiting, size
+    def __init__(self, model: Model, take: Callable[[], Walk[T] | None], size: int) -> None:
+        self._model, self._take, self._size = model, take, size
         self._rules = Rules(model.dims, model.device)
         self._seats: list[_Seat[T]] = []
         self._rows: list[_Seat[T]] = []
         self._slots: Slots | None = None
 
-    def run(self) -> Iterator[tuple[Walk[T], T | None, NeuralibError | None]]:
+    def run(self) -> Iterator[tuple[Walk[T], T | None, Exception | None]]:
         """Each walk with what it returned, or with the error it raised, as they end."""
         while True:
             self._fill()
@@ -75,12 +75,12 @@ class Together(Generic[T]):
                 return
 
     def _fill(self) -> None:
-        while len(self._seats) < self._size and (walk := next(self._waiting, None)) is not None:
+        while len(self._seats) < self._size and (walk := self._take()) is not None:
             seat = _Seat(walk)
             self._seats.append(seat)
             self._go_on(seat, None)
 
-    def _leave(self) -> Iterator[tuple[Walk[T], T | None, NeuralibError | None]]:
+    def _leave(self) -> Iterator[tuple[Walk[T], T | None, Exception | None]]:
         gone = [(seat.walk, *seat.ended) for seat in self._seats if seat.ended is not None]
         self._seats = [seat for seat in self._seats if seat.ended is None]
         yield from gone
@@ -120,7 +120,9 @@ class Together(Generic[T]):
                 )
         except StopIteration as end:
             seat.ended = end.value, None
-        except NeuralibError as error:
+        except torch.OutOfMemoryError:  # of the device that all of them share
+            raise
+        except Exception as error:  # noqa: BLE001 - it ends this one, not those beside it
             seat.ended = None, error
 
     def _enter(self, seat: _Seat[T]) -> bool:
