@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -33,6 +34,7 @@ from neuralib.errors import (
 from neuralib.executors import Output, RunContext, Weights
 from neuralib.executors.demucs import CHECKPOINTS, Demucs, DemucsParams
 from neuralib.executors.demucs.checkpoints import arguments, header
+from neuralib.executors.demucs.networks import ready
 from neuralib.weights import Checkpoint, File, Resolver
 
 STEMS = ["drums", "bass", "other", "vocals"]
@@ -512,6 +514,19 @@ def test_a_precision_that_the_device_lacks_is_refused(tmp_path):
     path = saved(network(HDemucs, SPECTRAL), SPECTRAL, tmp_path / "mini.safetensors")
     with pytest.raises(PrecisionUnsupported):
         Demucs().load(weights([path]), "cpu", "fp16")
+
+
+def test_bf16_keeps_the_outermost_layers_in_fp32():
+    """Autocast as it comes is noisier. Computed on any CPU, if only slowly."""
+    made = network(HTDemucs, HYBRID_TRANSFORMER)
+    cpu = torch.device("cpu")
+    windows = torch.from_numpy(song(float(made.segment)))[None]
+    with torch.inference_mode():
+        truth = made(windows).numpy()
+        with torch.autocast("cpu", torch.bfloat16):
+            plain = made(windows).float().numpy()
+    ours = ready(deepcopy(made), range(4), cpu, "bf16")(windows).numpy()
+    assert snr(ours, truth) > snr(plain, truth) + 1.5
 
 
 def test_importing_the_executor_loads_nothing_heavy():
