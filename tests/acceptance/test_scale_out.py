@@ -83,7 +83,7 @@ async def test_a_job_whose_worker_is_killed_is_done_by_another(tmp_path, environ
         api = client(server.url)
         track = await api.upload(await api.library(), write_tones(tmp_path / "a.wav", 8))
         with working(tmp_path, environment, "echo") as first:
-            job = await api.submit(track["id"], "echo", params={"window_s": 0.5})
+            job = await api.submit(track["id"], "echo", params={"window_s": 1.0})
             await api.until(job["id"], "running")
             first.kill()
             with working(tmp_path, environment, "echo"):
@@ -100,7 +100,7 @@ async def test_a_stopped_worker_gives_its_job_back_at_no_cost(tmp_path, environm
         api = client(server.url)
         track = await api.upload(await api.library(), write_tones(tmp_path / "a.wav", 8))
         with working(tmp_path, env, "echo") as first:
-            job = await api.submit(track["id"], "echo", params={"window_s": 0.5}, max_attempts=1)
+            job = await api.submit(track["id"], "echo", params={"window_s": 1.0}, max_attempts=1)
             await api.until(job["id"], "running")
             assert first.stop() == 0
         assert (await api.job(job["id"]))["state"] == "queued"
