@@ -91,7 +91,8 @@ class Ours:
 
     async def once(self) -> float:
         asked = time.time()
-        view = await jobs.submit(self._services, self._owner, jobs.JobRequest(self._asset.id, "echo"))
+        request = jobs.JobRequest(self._asset.id, "echo", on_existing=jobs.OnExisting.RERUN)
+        view = await jobs.submit(self._services, self._owner, request)
         with self._services.bus.listen(self._owner) as listener:
             while True:
                 view = await jobs.get(self._services, self._owner, view.job.id)

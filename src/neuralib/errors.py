@@ -8,7 +8,8 @@ The edges translate: `api/problems.py` into RFC 9457 problem+json, `cli.py` into
     │   ├── InvalidParameter, ValidationFailed, NotFound, Conflict, PreconditionFailed, RangeNotSatisfiable
     │   ├── Unauthenticated, CrossOrigin, PayloadTooLarge, UnsupportedMediaType, MalformedMultipart, EmptyUpload
     │   ├── UnsupportedAudio, DecodeFailed, NonFiniteAudio, AudioTooShort, AudioTooLong
-    │   ├── UnknownModel, UnknownOperation, InputUnsupported, ModelLicenseForbidden, JobNotCancellable, AssetInUse
+    │   ├── UnknownModel, UnknownOperation, InputUnsupported, ModelLicenseForbidden
+    │   ├── AlreadyExists, JobNotCancellable, AssetInUse
     │   └── ConfigurationError, PortInUse, DataDirInUse, DatabaseTooNew, MissingFile
     ├── Unavailable           the world may mend it: retried with backoff
     │   ├── StorageUnavailable, QueueUnavailable, DatabaseUnavailable, StorageFull
@@ -122,6 +123,13 @@ class PreconditionFailed(BadRequest):
 
     code = "precondition-failed"
     mend = "Read it again and send its new ETag in If-Match."
+
+
+class AlreadyExists(Conflict):
+    """There is one already."""
+
+    code = "already-exists"
+    mend = 'Use the one that `detail` names, or ask with on_existing = "rerun".'
 
 
 class JobNotCancellable(Conflict):

@@ -285,6 +285,7 @@ class Execution:
             **by.as_dict(),
             "executor": {"name": job.model, "version": by.executor.version},
             "facts": dict(outcome.output.facts),
+            "outputs": len(made),
             "timings": self._timings,
             "realtime_factor": round(recording.duration / outcome.infer_s, 2) if outcome.infer_s else None,
         }

@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from . import recipes
 from .audio import AudioInfo
+from .db import Connection
 from .db import assets as asset_rows
 from .db import events as event_rows
 from .db import jobs as rows
 from .db import libraries as library_rows
 from .entities import Asset, AssetKind, Job, JobState, new_id
 from .errors import (
+    AlreadyExists,
     Cancelled,
     FieldError,
     InputUnsupported,
@@ -20,11 +24,19 @@ from .errors import (
     ValidationFailed,
     WorkerLost,
 )
-from .executors import registry
+from .executors import Executor, Params, registry
 from .pipeline import TERMINAL, job_event, next_after_crash
 from .services import Services
 
 FORMATS = ("wav", "flac", "mp3", "ogg")
+
+
+class OnExisting(StrEnum):
+    """What becomes of a request whose job is there already: see `submit`."""
+
+    REUSE = "reuse"
+    RERUN = "rerun"
+    FAIL = "fail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +54,26 @@ class JobRequest:
     timeout_s: float = 3600.0
     max_attempts: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    on_existing: OnExisting = OnExisting.REUSE
 
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job, what it made, and how many go before it while it waits."""
+    """A job, what it made, and how many go before it while it waits. `existing`: a submission found it there."""
 
     job: Job
     outputs: Sequence[Asset] = ()
     position: int | None = None
+    existing: bool = False
 
 
 async def submit(services: Services, owner: UUID, request: JobRequest) -> JobView:
     """Accept a job: after this returns it will end in exactly one result or one typed error.
 
-    Raises NotFound, UnknownModel, UnknownOperation, ValidationFailed, InputUnsupported, TooManyJobs.
+    The same job (one recipe, one asset, one library) that waits or runs is the answer itself, and so is one that
+    succeeded while all that it made is there, unless `on_existing` says otherwise. One that ended badly never is.
+
+    Raises NotFound, UnknownModel, UnknownOperation, ValidationFailed, InputUnsupported, AlreadyExists, TooManyJobs.
     """
     executor, checkpoint = services.registry.choose(request.operation, request.model)
     params = registry.validate(executor, dict(request.params))
@@ -67,37 +84,79 @@ async def submit(services: Services, owner: UUID, request: JobRequest) -> JobVie
         )
     async with services.db.transaction() as tx:
         asset = await asset_rows.get(tx, owner, request.asset_id, for_job=True)
-        if asset.kind != AssetKind.AUDIO:
-            raise InputUnsupported(f"asset {asset.id} is {asset.kind}, not audio")
-        # What a schema cannot say, such as a stem these weights do not have, the plan refuses.
-        executor.plan(
-            info_of(asset), params, registry.checkpoint(executor, checkpoint) if checkpoint else None
-        )
+        work = _Work(executor, checkpoint, params, asset)
+        _check(work)
         if request.library_id is not None:
             await library_rows.share(tx, owner, request.library_id)
-        if await rows.count_active(tx, owner) >= services.settings.limits.jobs_per_owner:
-            raise TooManyJobs(f"{services.settings.limits.jobs_per_owner} jobs are waiting or running")
-        job = await rows.insert(
-            tx,
-            id=new_id(),
-            owner=owner,
-            operation=executor.operation,
-            model=executor.name,
-            checkpoint=checkpoint,
-            params=params.model_dump(mode="json"),
-            output={"format": request.format},
-            asset=asset.id,
-            library=request.library_id or asset.library_id,
-            priority=request.priority,
-            max_attempts=request.max_attempts or services.settings.worker.max_attempts,
-            timeout_s=request.timeout_s,
-            metadata=request.metadata,
-        )
-        await event_rows.append(tx, job_event("queued", job))
+        await library_rows.lock_owner(
+            tx, owner
+        )  # of two clicks at once, the second finds the first one's job
+        job, existing = await _find_or_insert(tx, services, request, work)
+    if existing:
+        view = await get(services, owner, job.id)
+        return JobView(view.job, view.outputs, view.position, existing=True)
     await services.queues.ring(job.model)
     await services.bus.wake(owner)
     async with services.db.statements() as db:
         return JobView(job, (), await rows.position(db, job.id))
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A request, understood."""
+
+    executor: type[Executor[Any]]
+    checkpoint: str | None
+    params: Params
+    asset: Asset
+
+
+def _check(work: _Work) -> None:
+    """What a schema cannot say, such as a stem these weights do not have, the plan refuses."""
+    if work.asset.kind != AssetKind.AUDIO:
+        raise InputUnsupported(f"asset {work.asset.id} is {work.asset.kind}, not audio")
+    weights = registry.checkpoint(work.executor, work.checkpoint) if work.checkpoint else None
+    work.executor.plan(info_of(work.asset), work.params, weights)
+
+
+async def _find_or_insert(
+    tx: Connection, services: Services, request: JobRequest, work: _Work
+) -> tuple[Job, bool]:
+    """The job, and whether it was there before."""
+    owner, settings, asset = work.asset.owner_id, services.settings, work.asset
+    library = request.library_id or asset.library_id
+    chosen = {"params": work.params.model_dump(mode="json"), "output": {"format": request.format}}
+    recipe = recipes.digest(settings, work.executor, work.checkpoint, sha256=asset.blob.sha256, **chosen)
+    if request.on_existing is not OnExisting.RERUN:
+        same = await rows.find_same(tx, owner, recipe, asset.id, library)
+        if same is not None and request.on_existing is OnExisting.FAIL:
+            raise AlreadyExists(f"job {same.id} is the same and {_standing(same)}")
+        if same is not None:
+            return same, True
+    if await rows.count_active(tx, owner) >= settings.limits.jobs_per_owner:
+        raise TooManyJobs(f"{settings.limits.jobs_per_owner} jobs are waiting or running")
+    job = await rows.insert(
+        tx,
+        id=new_id(),
+        owner=owner,
+        operation=work.executor.operation,
+        model=work.executor.name,
+        checkpoint=work.checkpoint,
+        **chosen,
+        asset=asset.id,
+        library=library,
+        priority=request.priority,
+        max_attempts=request.max_attempts or settings.worker.max_attempts,
+        timeout_s=request.timeout_s,
+        metadata=request.metadata,
+        recipe=recipe,
+    )
+    await event_rows.append(tx, job_event("queued", job))
+    return job, False
+
+
+def _standing(job: Job) -> str:
+    return "has succeeded" if job.state is JobState.SUCCEEDED else f"is {job.state.value}"
 
 
 async def get(services: Services, owner: UUID, job: UUID) -> JobView:

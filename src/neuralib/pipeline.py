@@ -41,9 +41,12 @@ def priority_word(weight: int) -> str:
     return min(PRIORITIES, key=lambda word: abs(PRIORITIES[word] - weight))
 
 
-def snapshot(job: Job, outputs: Sequence[Asset] = (), position: int | None = None) -> dict[str, Any]:
+def snapshot(
+    job: Job, outputs: Sequence[Asset] = (), position: int | None = None, *, cached: bool = False
+) -> dict[str, Any]:
     """A job as clients see it, in replies and in events alike. A running job that was asked to stop is
-    `cancelling`. `position` is how many jobs of its model go before it.
+    `cancelling`. `position` is how many jobs of its model go before it; `cached`: it had been
+    done before it was asked for.
     """
     stopping = job.state is JobState.RUNNING and job.cancel_requested
     return {
@@ -54,6 +57,7 @@ def snapshot(job: Job, outputs: Sequence[Asset] = (), position: int | None = Non
         "state": "cancelling" if stopping else job.state.value,
         "attempt": job.attempt,
         "max_attempts": job.max_attempts,
+        "cached": cached,
         "priority": priority_word(job.priority),
         "params": dict(job.params),
         "output": dict(job.output),

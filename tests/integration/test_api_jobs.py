@@ -44,10 +44,11 @@ async def song(api: Api, services: Services, owner: UUID) -> str:
 
 
 def echo(asset: str, **more: Any) -> dict[str, Any]:
-    return {"model": "echo", "inputs": [{"asset_id": asset}], **more}
+    """Another one each time, unless it says otherwise."""
+    return {"model": "echo", "inputs": [{"asset_id": asset}], "on_existing": "rerun", **more}
 
 
-async def finish(services: Services, owner: UUID, job: str) -> None:
+async def finish(services: Services, owner: UUID, job: str, **result: Any) -> None:
     """What a worker does at the end, without the work."""
     async with services.db.transaction() as tx:
         await tx.raw.execute(
@@ -55,7 +56,7 @@ async def finish(services: Services, owner: UUID, job: str) -> None:
         )  # ours alone to claim
         claimed = await job_rows.claim(tx, job, "a-worker", timedelta(seconds=30))
         assert claimed is not None
-        done = await job_rows.finish(tx, claimed, JobState.SUCCEEDED, result={"model": "echo"})
+        done = await job_rows.finish(tx, claimed, JobState.SUCCEEDED, result={"model": "echo", **result})
         assert done is not None
         await event_rows.append(tx, job_event("succeeded", done))
     await services.bus.wake(owner)
@@ -151,6 +152,25 @@ async def test_an_owner_may_have_only_so_many_jobs_waiting(api: Api, song: str) 
     refused = await api.post("/jobs", echo(song))
     assert (jobs_made, refused.status, refused.code) == ([202] * 4, 429, "too-many-jobs")
     assert refused.headers["Retry-After"]
+
+
+async def test_a_second_click_is_answered_with_the_first_one_s_job(
+    api: Api, song: str, services: Services, owner: UUID
+) -> None:
+    body = {"model": "echo", "inputs": [{"asset_id": song}]}
+    first = await api.post("/jobs", body)
+    second = await api.post("/jobs", body)
+    assert (first.status, second.status) == (202, 200)
+    assert second.json == first.json
+    assert second.headers["Location"] == first.headers["Location"]
+    await finish(services, owner, first.json["id"], outputs=0)
+    done = await api.post("/jobs", body)
+    assert (done.status, done.json["id"], done.json["cached"]) == (200, first.json["id"], True)
+    refused = await api.post("/jobs", {**body, "on_existing": "fail"})
+    assert (refused.status, refused.code) == (409, "already-exists")
+    once_more = await api.post("/jobs", {**body, "on_existing": "rerun"})
+    assert (once_more.status, once_more.json["cached"]) == (202, False)
+    assert once_more.json["id"] != first.json["id"]
 
 
 async def test_a_finished_job_is_not_cancelled(api: Api, song: str, services: Services, owner: UUID) -> None:

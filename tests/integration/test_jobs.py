@@ -18,6 +18,7 @@ from neuralib.db import events as event_rows
 from neuralib.db import jobs as rows
 from neuralib.entities import Blob, Job, JobState, NewAsset, new_id
 from neuralib.errors import (
+    AlreadyExists,
     AssetInUse,
     DatabaseUnavailable,
     InputUnsupported,
@@ -30,7 +31,7 @@ from neuralib.errors import (
     UnknownModel,
     ValidationFailed,
 )
-from neuralib.jobs import JobRequest
+from neuralib.jobs import JobRequest, JobView, OnExisting
 from neuralib.objects import ObjectStore
 from neuralib.services import Services
 
@@ -88,7 +89,9 @@ async def lane(services: Services) -> AsyncIterator[str]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def submit(services: Services, owner: UUID, song: UUID, lane: str) -> Submit:
     async def submit(**more: Any) -> Job:
-        view = await jobs.submit(services, owner, JobRequest(song, model="echo", **more))
+        view = await jobs.submit(
+            services, owner, JobRequest(song, model="echo", **{"on_existing": OnExisting.RERUN, **more})
+        )
         async with services.db.statements() as db:
             await db.raw.execute("update jobs set model = $2 where id = $1", view.job.id, lane)
         return replace(view.job, model=lane)
@@ -386,6 +389,116 @@ async def test_an_event_vanishes_with_the_transaction_that_wrote_it(
     assert (await now(services, job)).state is JobState.RUNNING
     await submit()
     assert await told(services, owner) == [*before, "job.queued"]
+
+
+# ── the same job again ────────────────────────────────────────────────────────────────────────────────
+
+
+Again = Callable[..., Coroutine[Any, Any, JobView]]
+
+
+@pytest.fixture
+def again(services: Services, owner: UUID, song: UUID) -> Again:
+    async def again(**more: Any) -> JobView:
+        return await jobs.submit(services, owner, JobRequest(song, **{"model": "echo", **more}))
+
+    return again
+
+
+async def end(services: Services, job: Job, state: JobState, **result: Any) -> Job:
+    """The job as a worker leaves it."""
+    async with services.db.transaction() as tx:
+        attempt = await tx.raw.fetchval(
+            "update jobs set state = 'running', attempt = attempt + 1 where id = $1 returning attempt", job.id
+        )
+        ended = await rows.finish(tx, replace(job, attempt=attempt), state, result=result)
+    assert ended is not None
+    return ended
+
+
+async def test_fifty_clicks_at_once_are_one_job(services: Services, owner: UUID, again: Again) -> None:
+    views = await asyncio.gather(*(again() for _ in range(50)))
+    assert len({view.job.id for view in views}) == 1
+    assert [view.existing for view in views].count(False) == 1
+    assert await told(services, owner) == ["library.created", "job.queued"]
+
+
+async def test_the_same_job_is_found_while_it_waits_and_while_it_runs(
+    services: Services, owner: UUID, again: Again
+) -> None:
+    first = (await again()).job
+    async with services.db.statements() as db:
+        await db.raw.execute("update jobs set state = 'running' where id = $1", first.id)
+    running = await again()
+    assert (running.job.id, running.job.state, running.existing) == (first.id, JobState.RUNNING, True)
+    await jobs.cancel(services, owner, first.id)
+    assert not (await again()).existing, "it is being stopped"
+
+
+@pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED, JobState.TIMED_OUT])
+async def test_a_job_that_ended_badly_is_run_again(services: Services, again: Again, state: JobState) -> None:
+    first = (await again()).job
+    await end(services, first, state, outputs=0)
+    view = await again()
+    assert (view.job.id != first.id, view.existing) == (True, False)
+
+
+async def test_what_was_made_is_found_until_one_of_it_is_gone(
+    services: Services, owner: UUID, library: UUID, again: Again
+) -> None:
+    first = (await again()).job
+    stems = [await a_song(services, owner, library, job_id=first.id) for _ in range(2)]
+    await end(services, first, JobState.SUCCEEDED, outputs=2)
+    view = await again()
+    assert (view.job.id, view.existing, view.job.state) == (first.id, True, JobState.SUCCEEDED)
+    assert {asset.id for asset in view.outputs} == set(stems)
+    await assets.delete(services, owner, stems[0])
+    assert not (await again()).existing
+
+
+async def test_what_makes_no_difference_makes_no_other_job_and_what_does_does(
+    services: Services, owner: UUID, library: UUID, again: Again
+) -> None:
+    first = (await again()).job.id
+    for same in ({"params": {"gain": 1.0}}, {"operation": "echo"}, {"priority": 10}, {"timeout_s": 9.0},
+                 {"metadata": {"click": 2}}, {"library_id": library}):  # fmt: skip
+        assert (await again(**same)).job.id == first, same
+    elsewhere = (await libraries.create(services, owner, name="Elsewhere")).id
+    for other in ({"params": {"gain": 0.5}}, {"format": "flac"}, {"library_id": elsewhere}):
+        assert not (await again(**other)).existing, other
+
+
+async def test_the_same_bytes_as_another_asset_are_another_job(
+    services: Services, owner: UUID, library: UUID, again: Again
+) -> None:
+    twins = [await a_song(services, owner, library, "twins") for _ in range(2)]
+    views = [await jobs.submit(services, owner, JobRequest(twin, model="echo")) for twin in twins]
+    assert [view.existing for view in views] == [False, False], "each has its own children"
+    async with services.db.statements() as db:
+        recipes = await db.raw.fetch("select recipe from jobs where asset_id = any($1)", twins)
+    assert len({row["recipe"] for row in recipes}) == 1
+
+
+async def test_whoever_asks_may_have_it_run_again_or_refused(again: Again) -> None:
+    first = (await again(on_existing=OnExisting.FAIL)).job
+    with pytest.raises(AlreadyExists, match=str(first.id)):
+        await again(on_existing=OnExisting.FAIL)
+    assert (await again(on_existing=OnExisting.RERUN)).job.id != first.id
+
+
+async def test_the_same_job_counts_once_toward_the_limit(services: Services, again: Again) -> None:
+    for gain in range(LIMIT):
+        await again(params={"gain": gain / LIMIT})
+    with pytest.raises(TooManyJobs):
+        await again(params={"gain": 0.99})
+    assert (await again(params={"gain": 0.0})).existing
+
+
+async def test_no_crowd_of_submissions_gets_past_the_limit(again: Again) -> None:
+    many = [again(params={"gain": n / 100}) for n in range(4 * LIMIT)]
+    results = await asyncio.gather(*many, return_exceptions=True)
+    assert sum(isinstance(each, JobView) for each in results) == LIMIT
+    assert all(isinstance(each, JobView | TooManyJobs) for each in results)
 
 
 # ── assets and libraries in use ───────────────────────────────────────────────────────────────────────

@@ -40,7 +40,7 @@ from neuralib.executors import (
     RunContext,
 )
 from neuralib.executors.registry import Plugin, Registry
-from neuralib.jobs import JobRequest, JobView
+from neuralib.jobs import JobRequest, JobView, OnExisting
 from neuralib.pipeline import TERMINAL
 from neuralib.services import Services, open_services
 from neuralib.weights import Resolver
@@ -165,7 +165,7 @@ class Lab:
 
     async def submit(self, executor: Made, **more: Any) -> Job:
         song = self._song or await self._bring_in()
-        request = JobRequest(song, model=executor.name, **more)
+        request = JobRequest(song, model=executor.name, on_existing=OnExisting.RERUN, **more)
         return (await jobs.submit(self.services, self.owner, request)).job
 
     async def ended(self, job: Job) -> JobView:

@@ -7,7 +7,8 @@ from typing import Any
 from aiohttp import web
 
 from neuralib import jobs
-from neuralib.jobs import JobRequest, JobView
+from neuralib.entities import JobState
+from neuralib.jobs import JobRequest, JobView, OnExisting
 from neuralib.pipeline import PRIORITIES, TERMINAL, snapshot
 
 from .calls import Call, decode_cursor
@@ -16,7 +17,7 @@ from .schemas import JobQuery, JobsQuery, NewJob
 
 
 async def create_job(call: Call, body: NewJob) -> web.Response:
-    """202, or 200 when `Prefer: wait=N` saw the job end."""
+    """202; 200 for a job that was there already, or when `Prefer: wait=N` saw it end."""
     request = JobRequest(
         asset_id=body.inputs[0].asset_id,
         operation=body.operation,
@@ -28,14 +29,17 @@ async def create_job(call: Call, body: NewJob) -> web.Response:
         timeout_s=body.timeout_s,
         max_attempts=body.max_attempts,
         metadata=body.metadata,
+        on_existing=OnExisting(body.on_existing),
     )
     view = await jobs.submit(call.services, call.owner, request)
+    existing, cached = view.existing, view.existing and view.job.state is JobState.SUCCEEDED
     headers = {"Location": f"/api/v1/jobs/{view.job.id}"}
     wait_s = call.wanted_wait()
     if wait_s is not None:
         headers["Preference-Applied"] = f"wait={wait_s:g}"
         view = await _wait(call, view, wait_s, _has_ended)
-    return reply(_body(view), 200 if _has_ended(view) else 202, headers)
+    status = 200 if existing or _has_ended(view) else 202
+    return reply(_body(view, cached=cached), status, headers)
 
 
 async def list_jobs(call: Call, query: JobsQuery) -> web.Response:
@@ -86,5 +90,5 @@ def _has_ended(view: JobView) -> bool:
     return view.job.state in TERMINAL
 
 
-def _body(view: JobView) -> dict[str, Any]:
-    return snapshot(view.job, view.outputs, view.position)
+def _body(view: JobView, *, cached: bool = False) -> dict[str, Any]:
+    return snapshot(view.job, view.outputs, view.position, cached=cached)

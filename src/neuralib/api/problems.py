@@ -28,6 +28,7 @@ STATUS: Mapping[type[NeuralibError], int] = {
     errors.MethodNotAllowed: 405,
     errors.RequestTimeout: 408,
     errors.Conflict: 409,
+    errors.AlreadyExists: 409,
     errors.JobNotCancellable: 409,
     errors.AssetInUse: 409,
     errors.Cancelled: 409,

@@ -224,7 +224,11 @@ ROUTES: tuple[Route, ...] = (
         "Run a model on an asset.",
         {
             202: _json(schemas.Job, "Accepted: it will end in one result or one error.", "Location"),
-            200: _json(schemas.Job, "It ended within the wait that was asked for.", "Location"),
+            200: _json(
+                schemas.Job,
+                "The same job was there already, or it ended within the wait that was asked for.",
+                "Location",
+            ),
         },
         body=schemas.NewJob,
         headers={"Prefer": "wait=N: answer when the job has ended, or after N seconds (at most 60)."},
@@ -233,6 +237,7 @@ ROUTES: tuple[Route, ...] = (
             errors.UnknownModel,
             errors.UnknownOperation,
             errors.InputUnsupported,
+            errors.AlreadyExists,
             errors.TooManyJobs,
         ),
     ),

@@ -352,6 +352,13 @@ class NewJob(Request):
     priority: Priority = "normal"
     timeout_s: Annotated[float, Field(gt=0, le=86400)] = 3600.0
     max_attempts: Annotated[int, Field(ge=1, le=10)] | None = None
+    on_existing: Annotated[
+        Literal["reuse", "rerun", "fail"],
+        Field(
+            description="When the same job waits or runs, or succeeded and all that it made is still there: answer "
+            "with that one, run it again, or refuse."
+        ),
+    ] = "reuse"
     metadata: Annotated[
         dict[str, Any], AfterValidator(_small), Field(description="Given back as it is.")
     ] = {}
@@ -387,6 +394,7 @@ class Job(Reply):
     state: State
     attempt: int
     max_attempts: int
+    cached: Annotated[bool, Field(description="Only in the answer to a submission: it was done already.")]
     priority: Priority
     params: dict[str, Any]
     output: dict[str, Any]

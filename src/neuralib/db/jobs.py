@@ -38,6 +38,7 @@ async def insert(
     max_attempts: int,
     timeout_s: float,
     metadata: Mapping[str, Any],
+    recipe: str,
 ) -> Job:
     row = await tx.one(
         "insert_job",
@@ -54,6 +55,7 @@ async def insert(
         max_attempts,
         timeout_s,
         metadata,
+        recipe,
     )
     return _job(row)
 
@@ -64,6 +66,11 @@ async def get(tx: Connection, owner: UUID, job: UUID, *, lock: bool = False) -> 
     if row is None:
         raise NotFound(f"there is no job {job}")
     return _job(row)
+
+
+async def find_same(tx: Connection, owner: UUID, recipe: str, asset: UUID, library: UUID) -> Job | None:
+    """The newest job of the recipe on this asset into this library that waits, runs, or whose outputs are there."""
+    return _maybe(await tx.one("find_same_job", owner, recipe, asset, library))
 
 
 async def page(

@@ -21,6 +21,11 @@ async def upsert_owner(tx: Connection, subject: str) -> UUID:
     return owner
 
 
+async def lock_owner(tx: Connection, owner: UUID) -> None:
+    """Until the transaction ends nobody else counts or submits jobs of the owner."""
+    await tx.run("lock_owner", owner)
+
+
 async def insert(tx: Connection, owner: UUID, name: str, description: str, color: str | None) -> Library:
     return _library(await tx.one("insert_library", new_id(), owner, name, description, color))
 

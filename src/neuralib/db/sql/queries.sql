@@ -15,6 +15,10 @@ insert into owners (id, subject) values ($1, $2)
 on conflict (subject) do update set subject = excluded.subject
 returning id
 
+-- name: lock_owner
+-- One submission of an owner at a time; events of theirs wait until it commits.
+select id from owners where id = $1 for no key update
+
 -- ── libraries ───────────────────────────────────────────────────────────────────────────────────────
 
 -- name: insert_library
@@ -149,8 +153,8 @@ delete from assets where id = any($1::uuid[])
 
 -- name: insert_job
 insert into jobs (id, owner_id, operation, model, checkpoint, params, output, asset_id, library_id, priority,
-                  max_attempts, timeout_s, metadata)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                  max_attempts, timeout_s, metadata, recipe)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 returning *
 
 -- name: get_asset_for_job
@@ -165,6 +169,17 @@ select * from jobs where owner_id = $1 and id = $2
 
 -- name: lock_job
 select * from jobs where owner_id = $1 and id = $2 for update
+
+-- name: find_same_job
+-- The newest job that makes or has made the same things in the same place. A finished one counts while everything
+-- that it made is there.
+select * from jobs j
+where owner_id = $1 and recipe = $2 and asset_id = $3 and library_id = $4
+  and state in ('queued', 'running', 'succeeded') and (state = 'succeeded' or not cancel_requested)
+  and (state <> 'succeeded'
+       or (result ->> 'outputs')::int = (select count(*) from assets where job_id = j.id))
+order by id desc
+limit 1
 
 -- name: list_jobs
 select * from jobs
