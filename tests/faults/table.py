@@ -1,0 +1,29 @@
+"""Every fault of the table, by the name that `scripts/chaos.py --only` knows."""
+
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from faults import worker_killed
+from faults.row import Row, Scale
+from faults.stores import Stores
+
+Fault = Callable[[Scale, Stores, Path], Awaitable[Row]]
+
+FAULTS: Mapping[str, tuple[str, Fault]] = {
+    "worker-killed": (worker_killed.NAME, worker_killed.run),
+}
+
+
+async def run_fault(name: str, scale: Scale, stores: Stores, folder: Path) -> Row:
+    """One row. What breaks on the way is a claim that did not hold, so that the other rows still run."""
+    title, fault = FAULTS[name]
+    began = time.monotonic()
+    try:
+        row = await fault(scale, stores, folder)
+    except Exception as error:  # noqa: BLE001 - told in the row
+        traceback.print_exception(error)
+        row = Row(title, broken=[f"{type(error).__name__}: {error}"])
+    row.seconds = time.monotonic() - began
+    return row
