@@ -5,18 +5,25 @@ mend it, 1 when not.
 import argparse
 import asyncio
 import os
+import re
 import sys
 import tempfile
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from . import __version__, doctor, logs, terminal
 from .config import Settings, default_cache, default_data, load_settings
+from .db import Database, open_database
+from .entities import Scope
 from .errors import BadRequest, ConfigurationError, MissingFile, NeuralibError
 from .executors.registry import load_registry
+from .identity import DEFAULT_SCOPES
 from .runner import computing
 
 ALL = ("demucs", "basic-pitch", "whisper")
@@ -155,7 +162,6 @@ def models(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def migrate(options: argparse.Namespace, settings: Settings) -> int:
-    from .db import open_database
     from .db.migrate import migrate as run_migrations
 
     del options
@@ -172,6 +178,53 @@ def migrate(options: argparse.Namespace, settings: Settings) -> int:
         return 0
 
     return _run(apply())
+
+
+def keys(options: argparse.Namespace, settings: Settings) -> int:
+    return _run(_keys(options, settings))
+
+
+async def _keys(options: argparse.Namespace, settings: Settings) -> int:
+    from . import identity
+    from .libraries import LOCAL_SUBJECT
+
+    async with _database(options, settings) as db:
+        if options.action == "revoke":
+            await identity.revoke_key(db, options.key, None)
+        elif options.action == "list":
+            named = await identity.ensure_owner(db, options.owner) if options.owner else None
+            terminal.list_keys(await identity.list_keys(db, named))
+        else:
+            secret, key = await identity.create_key(
+                db,
+                await identity.ensure_owner(db, options.owner or LOCAL_SUBJECT),
+                name=options.name,
+                scopes=options.scopes,
+                expires_at=options.expires,
+            )
+            terminal.show_key(secret, key, options.owner or LOCAL_SUBJECT)
+    return 0
+
+
+@asynccontextmanager
+async def _database(options: argparse.Namespace, settings: Settings) -> AsyncIterator[Database]:
+    """The external database that the settings name; else the one inside --data, which nobody may be using."""
+    from .db.migrate import migrate as run_migrations
+    from .db.migrate import require_current
+    from .orchestrator import embedded
+
+    async with AsyncExitStack() as stack:
+        external = settings.database.url is not None and options.data is None
+        if not external:
+            settings, _ = await stack.enter_async_context(embedded(settings, options.data or default_data()))
+        assert settings.database.url is not None
+        db = await stack.enter_async_context(
+            open_database(
+                settings.database.url.get_secret_value(), size=1, timeout_s=settings.database.timeout_s
+            )
+        )
+        await (require_current(db) if external else run_migrations(db))
+        yield db
 
 
 def check(options: argparse.Namespace, settings: Settings) -> int:
@@ -224,9 +277,60 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("action", nargs="?", choices=("list", "pull", "verify"), default="list")
     sub.add_argument("name", nargs="?", metavar="MODEL[/WEIGHTS]")
     command("migrate", migrate, "Bring the schema of an external database up to date.")
+    _keys_parser(command("keys", keys, "Make, show or revoke the keys that open the API."), data)
     sub = command("doctor", check, "What works on this machine, and the mend for what does not.")
     sub.add_argument("--data", **data)  # type: ignore[arg-type] # argparse takes any of these
     return parser
+
+
+def _keys_parser(parser: argparse.ArgumentParser, data: dict[str, Any]) -> None:
+    actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
+    create = actions.add_parser("create", help="make a key; it is printed this once")
+    create.add_argument("--name", required=True, type=_name, help="what it is for")
+    create.add_argument(
+        "--scopes",
+        type=_scopes,
+        default=frozenset(DEFAULT_SCOPES),
+        metavar="A,B",
+        help=f"of {','.join(Scope)} (default {','.join(DEFAULT_SCOPES)})",
+    )
+    create.add_argument(
+        "--expires",
+        type=_expiry,
+        metavar="WHEN",
+        help="90d, 12h or a date such as 2030-01-31 (default never)",
+    )
+    listing = actions.add_parser("list", help="all keys, without their secrets")
+    revoke = actions.add_parser("revoke", help="a key opens nothing any more")
+    revoke.add_argument("key", type=UUID, metavar="ID")
+    for sub in (create, listing):
+        sub.add_argument(
+            "--owner", type=_name, metavar="NAME", help="whose (default: create local, list all)"
+        )
+    for sub in (create, listing, revoke):
+        sub.add_argument("--data", **data)
+
+
+def _name(text: str) -> str:
+    if not text.strip() or len(text) > 200 or not text.isprintable():
+        raise argparse.ArgumentTypeError("must be 1 to 200 printable characters")
+    return text.strip()
+
+
+def _scopes(text: str) -> frozenset[Scope]:
+    try:
+        return frozenset(Scope(word) for word in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"scopes are {', '.join(Scope)}") from error
+
+
+def _expiry(text: str) -> datetime:
+    if found := re.fullmatch(r"([1-9]\d{0,4})([dh])", text):
+        return datetime.now(UTC) + timedelta(**{{"d": "days", "h": "hours"}[found[2]]: int(found[1])})
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError("say 90d, 12h or a date such as 2030-01-31") from error
 
 
 def _address(parser: argparse.ArgumentParser) -> None:

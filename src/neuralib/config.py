@@ -40,9 +40,11 @@ class Server(_Table):
 
 
 class Auth(_Table):
-    """Who may call. `none` is one user and binds to loopback only; `token` asks every request for one bearer."""
+    """Who may call. `none` is one user and binds to loopback only; `keys` asks every request for a key that says whose
+    it is; `token` takes one shared secret besides.
+    """
 
-    mode: Literal["none", "token"] = "none"
+    mode: Literal["none", "token", "keys"] = "none"
     token: SecretStr | None = None
 
     @model_validator(mode="after")
@@ -168,7 +170,7 @@ class Settings(BaseSettings):
         if self.auth.mode == "none" and self.server.host not in LOOPBACK:
             raise ValueError(
                 f'server.host = {self.server.host!r} is not loopback and auth.mode is "none": '
-                'set auth.mode = "token" and auth.token'
+                'set auth.mode = "keys"'
             )
         return self
 

@@ -41,6 +41,41 @@ class AssetKind(StrEnum):
     ANALYSIS = "analysis"
 
 
+class Scope(StrEnum):
+    """What a credential may be used for."""
+
+    READ = "read"
+    WRITE = "write"
+    JOBS = "jobs"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose everything is. `issuer` vouches for `subject`; it is empty for owners that this installation named."""
+
+    id: UUID
+    issuer: str
+    subject: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A key, or a browser session that was made from one. The secret itself is not kept."""
+
+    id: UUID
+    owner_id: UUID
+    parent_id: UUID | None
+    kind: str
+    name: str
+    prefix: str
+    scopes: frozenset[Scope]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class Library:
     """A named collection of assets. `bytes` and `duration` are sums over its assets."""

@@ -6,7 +6,7 @@ The edges translate: `api/problems.py` into RFC 9457 problem+json, `cli.py` into
     NeuralibError
     ├── BadRequest            the caller can mend it: never retried
     │   ├── InvalidParameter, ValidationFailed, NotFound, Conflict, PreconditionFailed, RangeNotSatisfiable
-    │   ├── Unauthenticated, CrossOrigin, PayloadTooLarge, UnsupportedMediaType, MalformedMultipart, EmptyUpload
+    │   ├── Unauthenticated, TokenExpired, InsufficientScope, CrossOrigin, PayloadTooLarge, UnsupportedMediaType, MalformedMultipart, EmptyUpload
     │   ├── UnsupportedAudio, DecodeFailed, NonFiniteAudio, AudioTooShort, AudioTooLong
     │   ├── UnknownModel, UnknownOperation, InputUnsupported, ModelLicenseForbidden
     │   ├── AlreadyExists, JobNotCancellable, AssetInUse
@@ -168,14 +168,28 @@ class Unauthenticated(BadRequest):
     """The request carries no valid credentials."""
 
     code = "unauthenticated"
-    mend = "Send Authorization: Bearer <token>."
+    mend = "Send Authorization: Bearer <key>."
+
+
+class TokenExpired(Unauthenticated):
+    """The credentials have expired."""
+
+    code = "token-expired"
+    mend = "Get new ones and try again."
+
+
+class InsufficientScope(BadRequest):
+    """The credentials do not reach so far."""
+
+    code = "insufficient-scope"
+    mend = "Use a key with the scope that the detail names."
 
 
 class CrossOrigin(BadRequest):
     """A web page of another site may not call this service."""
 
     code = "cross-origin"
-    mend = 'Call it as localhost, or set auth.mode = "token" and send the token.'
+    mend = 'Call it as localhost, or set auth.mode = "keys" and send a key.'
 
 
 class PayloadTooLarge(BadRequest):

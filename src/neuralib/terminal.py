@@ -16,6 +16,7 @@ from rich.table import Table
 from .config import Settings, default_cache
 from .devices import find_device
 from .doctor import Finding, weights_of
+from .entities import Credential
 from .executors.registry import Registry
 from .services import Services
 from .weights import Resolver
@@ -108,6 +109,32 @@ def _model(name: str) -> str:
     """demucs/htdemucs@sha256:0123456789ab: enough of the digest to recognise it."""
     head, at, digest = name.partition("@sha256:")
     return f"{head}{at}{digest[:12]}"
+
+
+def show_key(secret: str, key: Credential, owner: str) -> None:
+    """The secret alone on standard output, for scripts; the rest beside it."""
+    print(secret)
+    until = f"until {key.expires_at:%Y-%m-%d %H:%M %Z}" if key.expires_at else "until it is revoked"
+    print(
+        f"key {key.id} of {owner}: {', '.join(sorted(key.scopes))}, {until}. It cannot be shown again.",
+        file=sys.stderr,
+    )
+
+
+def list_keys(keys: Sequence[tuple[Credential, str]]) -> None:
+    """All but the secrets."""
+    table = Table("id", "owner", "name", "begins", "scopes", "expires", "last used", box=None)
+    for key, owner in keys:
+        table.add_row(
+            str(key.id),
+            escape(owner),
+            escape(key.name),
+            key.prefix,
+            ",".join(sorted(key.scopes)),
+            f"{key.expires_at:%Y-%m-%d %H:%M}" if key.expires_at else "never",
+            f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never",
+        )
+    console.print(table, soft_wrap=True)
 
 
 def summarise(song: Any, into: Path) -> int:

@@ -3,25 +3,14 @@
 import asyncio
 import os
 import socket
-import tempfile
 import time
 from pathlib import Path
-
-import pytest
 
 import neuralib as package
 from acceptance.harness import neuralib, up, write_tones
 from neuralib.audio import Recording, encode
 
 DEMO = Path(package.__file__).parent / "demo" / "song.ogg"
-
-
-@pytest.fixture
-def data():
-    """A data directory that the embedded servers can reach: as root they run as another account."""
-    with tempfile.TemporaryDirectory(prefix="neuralib-test-") as folder:
-        Path(folder).chmod(0o711)
-        yield Path(folder) / "data"
 
 
 async def test_an_evening(tmp_path, data, client):

@@ -109,6 +109,7 @@ async def running(services: Services, owner: UUID) -> Job:
             checkpoint=None,
             params={},
             output={},
+            recipe=str(uuid4()),
             asset=None,
             library=library.id,
             priority=0,

@@ -1,6 +1,7 @@
 """The HTTP edge: the only package that knows aiohttp.web.
 
 routes.py      every route in one table
+auth/          who calls, and what they may do
 schemas.py     every body and every query
 calls.py       what comes in, replies.py what goes out, middleware.py what is around both
 problems.py    NeuralibError -> RFC 9457
@@ -19,14 +20,15 @@ from aiohttp import web
 from neuralib.errors import ConfigurationError, PortInUse
 from neuralib.services import Services
 
-from .calls import Call, authenticate, read_json, read_query
+from .auth import Gate
+from .calls import Call, read_json, read_query
 from .docs import OPENAPI
 from .feed import watch
 from .middleware import REQUEST_ID, SETTINGS, add_headers, outermost
 from .openapi import describe
 from .routes import ROUTES, Handler, Route
 from .schemas import NoQuery
-from .streams import Streams
+from .streams import Streams, guard
 
 __all__ = ["listening", "make_app"]
 
@@ -36,29 +38,34 @@ LINGER_S = 1.0
 
 
 def make_app(services: Services, owner: UUID) -> web.Application:
-    """The application of a single-user installation: everything belongs to `owner`."""
+    """The application. `owner` is whose everything is that no key, and nobody's sign-in, speaks for."""
     settings = services.settings
     streams = Streams(settings.limits)
+    gate = Gate(services, owner)
     app = web.Application(middlewares=[outermost], client_max_size=settings.limits.body_bytes)
     app[SETTINGS] = settings
     app[OPENAPI] = describe(ROUTES)
     for route in ROUTES:
         app.router.add_route(
-            route.method, route.path, _endpoint(route, services, owner, streams), name=route.name
+            route.method, route.path, _endpoint(route, services, gate, streams), name=route.name
         )
         if route.name == "get_content":
-            app.router.add_route("HEAD", route.path, _endpoint(route, services, owner, streams))
+            app.router.add_route("HEAD", route.path, _endpoint(route, services, gate, streams))
 
     async def close_streams(_: web.Application) -> None:
         streams.closing.set()
         services.bus.wake_all()
 
     async def net(_: web.Application) -> AsyncIterator[None]:
-        watching = asyncio.create_task(watch(services), name="events-net")
+        tasks = [
+            asyncio.create_task(watch(services), name="events-net"),
+            asyncio.create_task(guard(services, streams), name="streams-guard"),
+        ]
         yield
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
     app.cleanup_ctx.append(net)
     app.on_response_prepare.append(add_headers)
@@ -99,14 +106,16 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
         raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
 
 
-def _endpoint(route: Route, services: Services, owner: UUID, streams: Streams) -> Handler:
+def _endpoint(route: Route, services: Services, gate: Gate, streams: Streams) -> Handler:
     """The route's handler behind everything that is checked first."""
     limits = services.settings.limits
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        if not route.public:
-            authenticate(request, services.settings.auth)
-        call = Call(request, services, owner, streams, request[REQUEST_ID])
+        principal = gate.nobody
+        if route.scope is not None:
+            principal = await gate.admit(request)
+            principal.require(route.scope)
+        call = Call(request, services, principal, streams, request[REQUEST_ID])
         given = {}
         query = read_query(request, route.query)
         if route.query is not NoQuery:

@@ -1,7 +1,6 @@
-"""What comes in: who calls, the ids in the path, the query, the JSON body. Everything is checked before a handler runs."""
+"""What comes in: the ids in the path, the query, the JSON body. Everything is checked before a handler runs."""
 
 import asyncio
-import hmac
 import json
 import math
 import re
@@ -14,7 +13,6 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from neuralib.config import Auth
 from neuralib.errors import (
     FieldError,
     InvalidCursor,
@@ -24,12 +22,12 @@ from neuralib.errors import (
     PayloadTooLarge,
     PreconditionFailed,
     RequestTimeout,
-    Unauthenticated,
     UnsupportedMediaType,
     ValidationFailed,
 )
 from neuralib.services import Services
 
+from .auth import Principal
 from .streams import Streams
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -44,9 +42,14 @@ class Call:
 
     request: web.Request
     services: Services
-    owner: UUID
+    principal: Principal
     streams: Streams
     request_id: str
+
+    @property
+    def owner(self) -> UUID:
+        """Every query is bound to it."""
+        return self.principal.owner
 
     def id(self, name: str) -> UUID:
         """An id in the path. Raises NotFound: what cannot be an id names nothing."""
@@ -74,18 +77,6 @@ class Call:
         """Seconds that `Prefer: wait=N` asks for, at most 60."""
         found = _PREFER_WAIT.search(self.request.headers.get("Prefer", ""))
         return min(float(found[1]), MAX_WAIT_S) if found else None
-
-
-def authenticate(request: web.Request, auth: Auth) -> None:
-    """Raises Unauthenticated."""
-    if auth.mode == "none":
-        return
-    assert auth.token is not None
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    expected = auth.token.get_secret_value().encode()
-    matches = hmac.compare_digest(given.strip().encode(errors="surrogateescape"), expected)
-    if scheme.lower() != "bearer" or not matches:
-        raise Unauthenticated("the request carries no valid bearer token")
 
 
 # ── query ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,9 +11,10 @@ from neuralib.entities import Job
 from neuralib.errors import InvalidParameter
 
 from .calls import Call
-from .feed import RETRY_MS, Feed
+from .feed import RETRY_MS, Feed, frame
 from .replies import cut, write
 from .schemas import EventsQuery
+from .streams import Seat
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +34,7 @@ async def job_events(call: Call, query: EventsQuery) -> web.StreamResponse:
 async def _open(call: Call, query: EventsQuery, job: Job | None) -> web.StreamResponse:
     """Raises TooManyStreams, InvalidParameter."""
     last_seen = _last_seen(call.request, query)
-    with call.streams.enter(call.owner), call.services.bus.listen(call.owner) as listener:
+    with call.streams.enter(call.principal) as seat, call.services.bus.listen(call.owner) as listener:
         feed = Feed(call.services, call.owner, job, listener)
         first = await feed.begin(last_seen)
         if await feed.ended_before():
@@ -44,7 +45,9 @@ async def _open(call: Call, query: EventsQuery, job: Job | None) -> web.StreamRe
             await response.prepare(call.request)
             hello = f"retry: {RETRY_MS}\n: connected {call.request_id} heartbeat={heartbeat_s:g}\n\n"
             await write(response, hello.encode() + first)
-            await _tell(call, response, feed, heartbeat_s, listener.wait)
+            await _tell(call, response, feed, seat, listener.wait)
+            if seat.refused:
+                await write(response, frame("stream.auth", {"type": "stream.auth"}))
             await response.write_eof()
         except (ConnectionError, TimeoutError) as error:
             log.debug("stream.left", reason=type(error).__name__)
@@ -56,13 +59,16 @@ async def _tell(
     call: Call,
     response: web.StreamResponse,
     feed: Feed,
-    heartbeat_s: float,
+    seat: Seat,
     wait: Callable[[float], Awaitable[bool]],
 ) -> None:
-    """Until the process stops, the job is over, or the client is gone (ConnectionError, TimeoutError)."""
+    """Until the process stops, the job or the credentials are over, or the client is gone (ConnectionError,
+    TimeoutError).
+    """
     clock = asyncio.get_running_loop().time
+    heartbeat_s = call.services.settings.server.heartbeat_s
     wrote_at = clock()
-    while not call.streams.closing.is_set() and not feed.over:
+    while not (call.streams.closing.is_set() or feed.over or seat.refused):
         chunk = await feed.next()
         if not chunk and clock() - wrote_at >= heartbeat_s:
             chunk = b": hb\n\n"

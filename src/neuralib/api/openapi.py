@@ -15,6 +15,13 @@ from .routes import FORM, Route, every_problem
 from .schemas import Problem
 
 REF = "#/components/schemas/{model}"
+SECURITY = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key (`nlk_…`), or the shared token when auth.mode is `token`. Not asked for when it is `none`.",
+    }
+}
 
 
 def describe(routes: Iterable[Route]) -> dict[str, Any]:
@@ -33,11 +40,10 @@ def describe(routes: Iterable[Route]) -> dict[str, Any]:
             "summary": "A song goes in; stems, notes, words and samples come out, kept in a library.",
         },
         "servers": [{"url": "/"}],
-        "security": [{"token": []}, {}],
         "paths": paths,
         "components": {
             "schemas": _schemas(routes),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": SECURITY,
         },
     }
 
@@ -75,8 +81,8 @@ def _operation(route: Route) -> dict[str, Any]:
             operation["requestBody"]["content"][FORM]["encoding"] = {
                 "meta": {"contentType": "application/json"}
             }
-    if route.public:
-        operation["security"] = [{}]
+    # For bearers the list names the scopes that are needed (OpenAPI 3.1); `{}` is auth.mode "none".
+    operation["security"] = [{}] if route.scope is None else [{"bearer": [route.scope]}, {}]
     return operation
 
 

@@ -22,7 +22,9 @@ STATUS: Mapping[type[NeuralibError], int] = {
     errors.InvalidCursor: 400,
     errors.MalformedMultipart: 400,
     errors.Unauthenticated: 401,
+    errors.TokenExpired: 401,
     errors.CrossOrigin: 403,
+    errors.InsufficientScope: 403,
     errors.ModelLicenseForbidden: 403,
     errors.NotFound: 404,
     errors.MethodNotAllowed: 405,
@@ -149,6 +151,8 @@ def _headers(status: int, error: Exception) -> dict[str, str]:
         headers["Retry-After"] = str(RETRY_AFTER_S[status])
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="neuralib"'
+    if isinstance(error, errors.InsufficientScope):
+        headers["WWW-Authenticate"] = 'Bearer realm="neuralib", error="insufficient_scope"'
     if isinstance(error, errors.RangeNotSatisfiable):
         headers["Content-Range"] = f"bytes */{error.size}"
     if isinstance(error, web.HTTPMethodNotAllowed):

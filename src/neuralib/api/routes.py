@@ -10,9 +10,10 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from neuralib import errors
+from neuralib.entities import Scope
 from neuralib.errors import NeuralibError
 
-from . import assets, content, docs, events, health, jobs, libraries, models, schemas, uploads
+from . import assets, content, docs, events, health, jobs, keys, libraries, models, schemas, uploads
 
 V1 = "/api/v1"
 JSON = "application/json"
@@ -46,6 +47,8 @@ class Route:
     handler: Handler
     summary: str
     answers: Mapping[int, Answer]
+    scope: Scope | None = field(kw_only=True)
+    """What its caller's credentials must reach; None: it answers without any."""
     query: type[BaseModel] = schemas.NoQuery
     body: type[BaseModel] | None = None
     """Of a JSON body, read and checked before the handler runs."""
@@ -56,15 +59,18 @@ class Route:
     """Request headers that the route understands, and what they do."""
     problems: tuple[type[NeuralibError], ...] = ()
     """What the handler raises; what every route may raise is added by `every_problem`."""
-    public: bool = False
-    """Whether it answers without credentials."""
 
 
 def every_problem(route: Route) -> list[type[NeuralibError]]:
     """Everything that a route may answer when not all goes well."""
     common: list[type[NeuralibError]] = [errors.NeuralibError, errors.InvalidParameter, errors.CrossOrigin]
-    if not route.public:
-        common += [errors.Unauthenticated, errors.DatabaseUnavailable]
+    if route.scope is not None:
+        common += [
+            errors.Unauthenticated,
+            errors.TokenExpired,
+            errors.InsufficientScope,
+            errors.DatabaseUnavailable,
+        ]
     if "{" in route.path:
         common += [errors.NotFound]
     if route.body is not None:
@@ -83,6 +89,7 @@ IF_NONE_MATCH = {"If-None-Match": "Answer 304 when the ETag is still this one."}
 LAST_EVENT_ID = {"Last-Event-ID": "The number of the last event that was seen: go on after it."}
 UNCHANGED = Answer("You have it already.", headers=("ETag",))
 GONE = Answer("Done.")
+PUBLIC = None
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -94,6 +101,7 @@ ROUTES: tuple[Route, ...] = (
         {200: _json(schemas.LibraryPage, "A page.", "Link")},
         query=schemas.PageQuery,
         problems=(errors.InvalidCursor,),
+        scope=Scope.READ,
     ),
     Route(
         "create_library",
@@ -103,6 +111,7 @@ ROUTES: tuple[Route, ...] = (
         "Make a library.",
         {201: _json(schemas.Library, "Made.", "Location", "ETag")},
         body=schemas.NewLibrary,
+        scope=Scope.WRITE,
     ),
     Route(
         "get_library",
@@ -112,6 +121,7 @@ ROUTES: tuple[Route, ...] = (
         "One library.",
         {200: _json(schemas.Library, "As asked.", "ETag"), 304: UNCHANGED},
         headers=IF_NONE_MATCH,
+        scope=Scope.READ,
     ),
     Route(
         "update_library",
@@ -124,6 +134,7 @@ ROUTES: tuple[Route, ...] = (
         media_types=(MERGE_PATCH, JSON),
         headers=IF_MATCH,
         problems=(errors.PreconditionFailed,),
+        scope=Scope.WRITE,
     ),
     Route(
         "delete_library",
@@ -134,6 +145,7 @@ ROUTES: tuple[Route, ...] = (
         {204: GONE},
         headers=IF_MATCH,
         problems=(errors.PreconditionFailed, errors.AssetInUse),
+        scope=Scope.WRITE,
     ),
     Route(
         "list_assets",
@@ -144,6 +156,7 @@ ROUTES: tuple[Route, ...] = (
         {200: _json(schemas.AssetPage, "A page.", "Link")},
         query=schemas.AssetsQuery,
         problems=(errors.InvalidCursor,),
+        scope=Scope.READ,
     ),
     Route(
         "upload_assets",
@@ -167,6 +180,7 @@ ROUTES: tuple[Route, ...] = (
             errors.StorageFull,
             errors.InvalidJSON,
         ),
+        scope=Scope.WRITE,
     ),
     Route(
         "get_asset",
@@ -176,6 +190,7 @@ ROUTES: tuple[Route, ...] = (
         "One asset.",
         {200: _json(schemas.Asset, "As asked.", "ETag"), 304: UNCHANGED},
         headers=IF_NONE_MATCH,
+        scope=Scope.READ,
     ),
     Route(
         "delete_asset",
@@ -186,6 +201,7 @@ ROUTES: tuple[Route, ...] = (
         {204: GONE},
         headers=IF_MATCH,
         problems=(errors.PreconditionFailed, errors.AssetInUse),
+        scope=Scope.WRITE,
     ),
     Route(
         "get_content",
@@ -205,6 +221,7 @@ ROUTES: tuple[Route, ...] = (
             **IF_NONE_MATCH,
         },
         problems=(errors.RangeNotSatisfiable, errors.StorageUnavailable),
+        scope=Scope.READ,
     ),
     Route(
         "list_jobs",
@@ -215,6 +232,7 @@ ROUTES: tuple[Route, ...] = (
         {200: _json(schemas.JobPage, "A page.", "Link")},
         query=schemas.JobsQuery,
         problems=(errors.InvalidCursor,),
+        scope=Scope.READ,
     ),
     Route(
         "create_job",
@@ -240,6 +258,7 @@ ROUTES: tuple[Route, ...] = (
             errors.AlreadyExists,
             errors.TooManyJobs,
         ),
+        scope=Scope.JOBS,
     ),
     Route(
         "get_job",
@@ -249,6 +268,7 @@ ROUTES: tuple[Route, ...] = (
         "One job, with its progress.",
         {200: _json(schemas.Job)},
         query=schemas.JobQuery,
+        scope=Scope.READ,
     ),
     Route(
         "cancel_job",
@@ -258,6 +278,7 @@ ROUTES: tuple[Route, ...] = (
         "Cancel a job: at once while it waits, within one window while it runs.",
         {200: _json(schemas.Job, "It is cancelled."), 202: _json(schemas.Job, "It is being stopped.")},
         problems=(errors.JobNotCancellable,),
+        scope=Scope.JOBS,
     ),
     Route(
         "job_events",
@@ -272,6 +293,7 @@ ROUTES: tuple[Route, ...] = (
         query=schemas.EventsQuery,
         headers=LAST_EVENT_ID,
         problems=(errors.TooManyStreams,),
+        scope=Scope.READ,
     ),
     Route(
         "owner_events",
@@ -283,6 +305,7 @@ ROUTES: tuple[Route, ...] = (
         query=schemas.EventsQuery,
         headers=LAST_EVENT_ID,
         problems=(errors.TooManyStreams,),
+        scope=Scope.READ,
     ),
     Route(
         "list_models",
@@ -292,6 +315,47 @@ ROUTES: tuple[Route, ...] = (
         "The installed models: parameters, weights and their licences, and who serves them.",
         {200: _json(schemas.ModelList)},
         query=schemas.ModelsQuery,
+        scope=Scope.READ,
+    ),
+    Route(
+        "get_me",
+        "GET",
+        f"{V1}/me",
+        keys.get_me,
+        "Who you are here, what your credentials reach, your limits and what you use.",
+        {200: _json(schemas.Me)},
+        scope=Scope.READ,
+    ),
+    Route(
+        "list_keys",
+        "GET",
+        f"{V1}/keys",
+        keys.list_keys,
+        "Your keys, newest first; the secrets cannot be read again.",
+        {200: _json(schemas.KeyPage, "A page.", "Link")},
+        query=schemas.PageQuery,
+        problems=(errors.InvalidCursor,),
+        scope=Scope.ADMIN,
+    ),
+    Route(
+        "create_key",
+        "POST",
+        f"{V1}/keys",
+        keys.create_key,
+        "Make a key. It reaches no farther than the one that made it, and is shown this once.",
+        {201: _json(schemas.NewKeyReply, "Made: keep `key`.", "Location")},
+        body=schemas.NewKey,
+        problems=(errors.Conflict,),
+        scope=Scope.ADMIN,
+    ),
+    Route(
+        "delete_key",
+        "DELETE",
+        f"{V1}/keys/{{key}}",
+        keys.delete_key,
+        "Revoke a key: it opens nothing any more, and streams opened with it end within seconds.",
+        {204: GONE},
+        scope=Scope.ADMIN,
     ),
     Route(
         "healthz",
@@ -300,7 +364,7 @@ ROUTES: tuple[Route, ...] = (
         health.healthz,
         "Is the process up?",
         {200: _json(schemas.Health)},
-        public=True,
+        scope=PUBLIC,
     ),
     Route(
         "readyz",
@@ -310,7 +374,7 @@ ROUTES: tuple[Route, ...] = (
         "Can it do all of its work?",
         {200: _json(schemas.Readiness)},
         problems=(errors.NotReady,),
-        public=True,
+        scope=PUBLIC,
     ),
     Route(
         "openapi",
@@ -320,7 +384,7 @@ ROUTES: tuple[Route, ...] = (
         "This description (OpenAPI 3.1).",
         {200: Answer("The description.", None, JSON, ("ETag",)), 304: UNCHANGED},
         headers=IF_NONE_MATCH,
-        public=True,
+        scope=PUBLIC,
     ),
     Route(
         "docs",
@@ -329,6 +393,6 @@ ROUTES: tuple[Route, ...] = (
         docs.get_docs,
         "The same as a page.",
         {200: Answer("The page.", None, HTML)},
-        public=True,
+        scope=PUBLIC,
     ),
 )

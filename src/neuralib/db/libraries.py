@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from uuid import UUID
 
-from neuralib.entities import Library, new_id
+from neuralib.entities import Library, Owner, new_id
 from neuralib.errors import NotFound, PreconditionFailed
 
 from . import Connection, Row
@@ -16,14 +16,26 @@ def _library(row: Row) -> Library:
     return Library(**{name: row[name] for name in _COLUMNS if name in row.keys()})  # noqa: SIM118 - a Record
 
 
-async def upsert_owner(tx: Connection, subject: str) -> UUID:
-    owner: UUID = await tx.value("upsert_owner", new_id(), subject)
+async def upsert_owner(tx: Connection, subject: str, issuer: str = "") -> UUID:
+    """The owner whom `issuer` calls `subject`; without an issuer this installation does. Made at first sight."""
+    owner: UUID = await tx.value("upsert_owner", new_id(), subject, issuer)
     return owner
 
 
 async def lock_owner(tx: Connection, owner: UUID) -> None:
     """Until the transaction ends nobody else counts or submits jobs of the owner."""
     await tx.run("lock_owner", owner)
+
+
+async def get_owner(tx: Connection, owner: UUID) -> Owner:
+    row = await tx.one("get_owner", owner)
+    assert row is not None
+    return Owner(row["id"], row["issuer"], row["subject"], row["created_at"])
+
+
+async def usage(tx: Connection, owner: UUID) -> Row:
+    """storage_bytes and jobs_active."""
+    return await tx.one("owner_usage", owner)
 
 
 async def insert(tx: Connection, owner: UUID, name: str, description: str, color: str | None) -> Library:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from neuralib.api.auth import Principal
 from neuralib.api.feed import PROGRESS_EVERY_S, Throttle, frame
 from neuralib.api.streams import Streams
 from neuralib.config import Limits
@@ -70,7 +71,8 @@ def test_a_frame_is_one_event_whatever_the_data_holds() -> None:
 
 
 async def test_an_owner_may_open_only_so_many_streams() -> None:
-    streams, me, other = Streams(Limits(streams=3, streams_per_owner=2)), uuid4(), uuid4()
+    streams = Streams(Limits(streams=3, streams_per_owner=2))
+    me, other = [Principal(uuid4(), frozenset(), "nothing") for _ in range(2)]
     with streams.enter(me), streams.enter(me):
         with pytest.raises(TooManyStreams, match="you have 2"), streams.enter(me):
             pass

@@ -1,0 +1,10 @@
+"""Who calls, and what they may do.
+
+principals.py  the answer: a Principal
+gate.py        from a request to its Principal, as auth.mode says
+"""
+
+from .gate import Gate
+from .principals import EVERYTHING, Principal
+
+__all__ = ["EVERYTHING", "Gate", "Principal"]
