@@ -1,5 +1,6 @@
 """A client that holds every reply to the documentation: an undocumented status or member fails the test."""
 
+import io
 import json
 import re
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ class Api:
 
     async def upload(self, library: str, content: bytes, filename: str = "song.wav") -> Got:
         form = aiohttp.FormData(quote_fields=False)
-        form.add_field("file", content, filename=filename, content_type="audio/wav")
+        form.add_field("file", io.BytesIO(content), filename=filename, content_type="audio/wav")
         return await self.post(f"/libraries/{library}/assets", data=form)
 
     async def asset(self, content: bytes, filename: str = "song.wav") -> dict[str, Any]:

@@ -263,6 +263,8 @@ class Decoding:
         if not container.streams.audio:
             raise RefusedError("unsupported-audio", "There is no audio stream in the file.")
         stream: Any = container.streams.audio[0]
+        if stream.codec_context is None:
+            raise RefusedError("unsupported-audio", "The audio is in a codec that nobody knows.")
         stream.codec_context.thread_count = 1
         codec = stream.codec_context.name
         if codec not in CODECS:
