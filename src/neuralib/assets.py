@@ -4,7 +4,7 @@ import hashlib
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from unicodedata import category, normalize
 from uuid import UUID
@@ -15,7 +15,7 @@ from .db import assets as rows
 from .db import events as event_rows
 from .db import libraries as library_rows
 from .entities import Asset, AssetKind, Blob, NewAsset, new_id
-from .errors import AssetInUse, EmptyUpload, NeuralibError, PayloadTooLarge
+from .errors import AssetInUse, EmptyUpload, IdempotencyKeyReused, NeuralibError, PayloadTooLarge
 from .objects import put_file
 from .pipeline import asset_event
 from .services import Services
@@ -31,6 +31,8 @@ class Upload:
     chunks: AsyncIterable[bytes]
     name: str | None = None
     role: str = "track"
+    id: UUID = field(default_factory=new_id)
+    """What the asset will be called. One that has it already, of the same bytes, is the answer."""
 
 
 async def upload(services: Services, owner: UUID, library: UUID, incoming: Upload) -> Asset:
@@ -48,7 +50,7 @@ async def upload(services: Services, owner: UUID, library: UUID, incoming: Uploa
         sha256, size = await _spool(incoming.chunks, path, services.settings.limits.upload_bytes)
         info = await probe(path, decode_limits(services.settings.limits))
         new = NewAsset(
-            id=new_id(),
+            id=incoming.id,
             library_id=library,
             kind=AssetKind.AUDIO,
             role=incoming.role,
@@ -64,14 +66,19 @@ async def upload(services: Services, owner: UUID, library: UUID, incoming: Uploa
 async def store(
     services: Services, owner: UUID, new: NewAsset, path: Path, sha256: str, size: int, media_type: str
 ) -> Asset:
-    """Put the bytes, then commit the row and its event. A key that no row came to own is swept."""
+    """Put the bytes, then commit the row and its event. A key that no row came to own is swept. An asset that has the
+    id of `new` already was made by the same request, and is the answer.
+    """
     blob = Blob(new_id(), sha256, size, object_key(), media_type)
     async with services.db.statements() as db:
         await rows.add_pending(db, blob.key)
     try:
         await put_file(services.objects, blob.key, path, content_type=media_type)
         async with services.db.transaction() as tx:
-            await library_rows.lock(tx, owner, new.library_id)
+            await library_rows.lock(tx, owner, new.library_id)  # and who sends it twice comes one by one
+            if made := await rows.find(tx, owner, new.id):
+                await rows.expire_pending(tx, [blob.key])
+                return _same(made, blob)
             await rows.insert(tx, owner, new, blob)
             asset = await rows.get(tx, owner, new.id)
             await event_rows.append(tx, asset_event("created", asset))
@@ -82,6 +89,12 @@ async def store(
         raise
     await services.bus.wake(owner)
     return asset
+
+
+def _same(made: Asset, blob: Blob) -> Asset:
+    if made.blob.sha256 != blob.sha256:
+        raise IdempotencyKeyReused(f"asset {made.id} was made under this key from other bytes")
+    return made
 
 
 async def get(services: Services, owner: UUID, asset: UUID) -> Asset:

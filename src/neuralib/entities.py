@@ -21,6 +21,11 @@ def new_id() -> UUID:
     return UUID(int=value)
 
 
+def nth_id(first: UUID, n: int) -> UUID:
+    """The n-th of 65,536 ids that follow from one, in order."""
+    return UUID(int=(first.int & ~0xFFFF) | n)
+
+
 class JobState(StrEnum):
     """Where a job stands. The allowed changes are in `pipeline.TRANSITIONS`."""
 

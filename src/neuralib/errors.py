@@ -9,7 +9,7 @@ The edges translate: `api/problems.py` into RFC 9457 problem+json, `cli.py` into
     │   ├── Unauthenticated, TokenExpired, InsufficientScope, CrossOrigin, PayloadTooLarge, UnsupportedMediaType, MalformedMultipart, EmptyUpload
     │   ├── UnsupportedAudio, DecodeFailed, NonFiniteAudio, AudioTooShort, AudioTooLong
     │   ├── UnknownModel, UnknownOperation, InputUnsupported, ModelLicenseForbidden
-    │   ├── AlreadyExists, JobNotCancellable, AssetInUse
+    │   ├── AlreadyExists, JobNotCancellable, AssetInUse, IdempotencyInProgress, IdempotencyKeyReused
     │   └── ConfigurationError, PortInUse, DataDirInUse, DatabaseTooNew, MissingFile
     ├── Unavailable           the world may mend it: retried with backoff
     │   ├── StorageUnavailable, QueueUnavailable, DatabaseUnavailable, StorageFull
@@ -130,6 +130,20 @@ class AlreadyExists(Conflict):
 
     code = "already-exists"
     mend = 'Use the one that `detail` names, or ask with on_existing = "rerun".'
+
+
+class IdempotencyInProgress(Conflict):
+    """The first request with this Idempotency-Key is still being carried out."""
+
+    code = "idempotency-in-progress"
+    mend = "Send it again after Retry-After seconds."
+
+
+class IdempotencyKeyReused(BadRequest):
+    """The Idempotency-Key came with another request before."""
+
+    code = "idempotency-key-reused"
+    mend = "Choose a new key for a new request."
 
 
 class JobNotCancellable(Conflict):

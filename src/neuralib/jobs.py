@@ -55,6 +55,8 @@ class JobRequest:
     max_attempts: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     on_existing: OnExisting = OnExisting.REUSE
+    id: UUID | None = None
+    """What the job will be called. A job that has the id already is the answer: it was made by this request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,8 @@ async def _find_or_insert(
     library = request.library_id or asset.library_id
     chosen = {"params": work.params.model_dump(mode="json"), "output": {"format": request.format}}
     recipe = recipes.digest(settings, work.executor, work.checkpoint, sha256=asset.blob.sha256, **chosen)
+    if request.id is not None and (made := await rows.find(tx, owner, request.id)):
+        return made, False
     if request.on_existing is not OnExisting.RERUN:
         same = await rows.find_same(tx, owner, recipe, asset.id, library)
         if same is not None and request.on_existing is OnExisting.FAIL:
@@ -137,7 +141,7 @@ async def _find_or_insert(
         raise TooManyJobs(f"{settings.limits.jobs_per_owner} jobs are waiting or running")
     job = await rows.insert(
         tx,
-        id=new_id(),
+        id=request.id or new_id(),
         owner=owner,
         operation=work.executor.operation,
         model=work.executor.name,

@@ -22,10 +22,21 @@ async def ensure_local_owner(services: Services) -> UUID:
 
 
 async def create(
-    services: Services, owner: UUID, *, name: str, description: str = "", color: str | None = None
+    services: Services,
+    owner: UUID,
+    *,
+    name: str,
+    description: str = "",
+    color: str | None = None,
+    id: UUID | None = None,  # noqa: A002 - a member's name
 ) -> Library:
+    """`id`, when it is given, is what the library will be called; one that has it already is the answer."""
     async with services.db.transaction() as tx:
-        library = await rows.insert(tx, owner, name, description, color)
+        if id is not None:
+            await rows.lock_owner(tx, owner)
+            if made := await rows.find(tx, owner, id):
+                return made
+        library = await rows.insert(tx, owner, name, description, color, id=id)
         await event_rows.append(tx, _event("created", library))
     await services.bus.wake(owner)
     return library

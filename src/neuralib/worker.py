@@ -19,6 +19,7 @@ from . import jobs
 from .assets import sweep
 from .config import Settings
 from .db import events as event_rows
+from .db import idempotency as key_rows
 from .db import jobs as rows
 from .entities import Job
 from .errors import Cancelled, Interrupted, NeuralibError, Unavailable
@@ -35,6 +36,8 @@ BEAT_S = 5.0
 RESCUE_S = 2.0
 SWEEP_S = 60.0
 KEEP_EVENTS = timedelta(hours=24)
+KEEP_KEYS = timedelta(hours=24)
+"""How long a request with an Idempotency-Key is answered as the first time."""
 STOP_GRACE_S = 10.0
 """How long a stopping worker waits for its threads to reach the next window."""
 GIVE_BACK_S = 2.0
@@ -253,6 +256,7 @@ class Worker:
         async with self._services.db.statements() as db:
             await event_rows.prune(db, KEEP_EVENTS)
             await event_rows.prune_workers(db, timedelta(seconds=20 * BEAT_S))
+            await key_rows.prune(db, KEEP_KEYS)
 
 
 async def _first_failure(tasks: Sequence[asyncio.Task[None]], *, until: asyncio.Event) -> None:

@@ -6,6 +6,7 @@ schemas.py     every body and every query
 calls.py       what comes in, replies.py what goes out, middleware.py what is around both
 problems.py    NeuralibError -> RFC 9457
 openapi.py     the table -> OpenAPI 3.1
+idempotency.py  a POST that is sent again is carried out once
 feed.py        what an event stream tells; events.py sends it
 """
 
@@ -24,6 +25,7 @@ from .auth import Gate
 from .calls import Call, read_json, read_query
 from .docs import OPENAPI
 from .feed import watch
+from .idempotency import once
 from .middleware import REQUEST_ID, SETTINGS, add_headers, outermost
 from .openapi import describe
 from .routes import ROUTES, Handler, Route
@@ -124,6 +126,6 @@ def _endpoint(route: Route, services: Services, gate: Gate, streams: Streams) ->
             given["body"] = await read_json(
                 request, route.body, route.media_types, limits.body_bytes, limits.idle_body_s
             )
-        return await route.handler(call, **given)
+        return await once(route, call, given)
 
     return handle

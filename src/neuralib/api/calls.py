@@ -13,6 +13,7 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from neuralib.entities import new_id, nth_id
 from neuralib.errors import (
     FieldError,
     InvalidCursor,
@@ -36,6 +37,16 @@ MAX_WAIT_S = 60.0
 _PREFER_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])")
 
 
+@dataclass(slots=True)
+class Keyed:
+    """What a request has that carries an Idempotency-Key; see idempotency.py."""
+
+    first_id: UUID
+    fingerprint: str | None
+    form_digest: str | None = None
+    """Of a multipart body, once it has been read to its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request, and all that a handler needs to carry it out."""
@@ -45,6 +56,13 @@ class Call:
     principal: Principal
     streams: Streams
     request_id: str
+    keyed: Keyed | None = None
+
+    def new_id(self, n: int = 0) -> UUID:
+        """What the n-th thing that this request makes is called: the same each time a request with an Idempotency-Key
+        is carried out.
+        """
+        return nth_id(self.keyed.first_id, n) if self.keyed else new_id()
 
     @property
     def owner(self) -> UUID:

@@ -30,6 +30,7 @@ async def create_job(call: Call, body: NewJob) -> web.Response:
         max_attempts=body.max_attempts,
         metadata=body.metadata,
         on_existing=OnExisting(body.on_existing),
+        id=call.new_id() if call.keyed else None,
     )
     view = await jobs.submit(call.services, call.owner, request)
     existing, cached = view.existing, view.existing and view.job.state is JobState.SUCCEEDED

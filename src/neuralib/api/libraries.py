@@ -19,7 +19,12 @@ async def list_libraries(call: Call, query: PageQuery) -> web.Response:
 
 async def create_library(call: Call, body: NewLibrary) -> web.Response:
     library = await libraries.create(
-        call.services, call.owner, name=body.name, description=body.description, color=body.color
+        call.services,
+        call.owner,
+        name=body.name,
+        description=body.description,
+        color=body.color,
+        id=call.new_id() if call.keyed else None,
     )
     location = {"Location": f"/api/v1/libraries/{library.id}"}
     return versioned(call, library.version, Library.of(library), 201, location)

@@ -10,8 +10,8 @@ from pydantic.json_schema import models_json_schema
 from neuralib import __version__
 from neuralib.errors import NeuralibError
 
-from .problems import MEDIA_TYPE, RETRY_AFTER_S, status_of
-from .routes import FORM, Route, every_problem
+from .problems import MEDIA_TYPE, retry_after_s, status_of
+from .routes import FORM, Route, every_problem, known_headers
 from .schemas import Problem
 
 REF = "#/components/schemas/{model}"
@@ -112,7 +112,7 @@ def _query(route: Route) -> list[dict[str, Any]]:
 def _headers(route: Route) -> list[dict[str, Any]]:
     return [
         {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
-        for name, text in route.headers.items()
+        for name, text in known_headers(route).items()
     ]
 
 
@@ -126,7 +126,7 @@ def _responses(route: Route) -> dict[str, Any]:
             schema = {"$ref": REF.format(model=answer.model.__name__)} if answer.model else {}
             responses[str(status)]["content"] = {answer.media_type: {"schema": schema}}
     for status, kinds in _by_status(every_problem(route)).items():
-        responses[str(status)] = _problem(status, kinds)
+        responses[str(status)] = _problem(kinds)
     return dict(sorted(responses.items()))
 
 
@@ -141,12 +141,12 @@ def _by_status(kinds: Iterable[type[NeuralibError]]) -> Mapping[int, list[type[N
     return found
 
 
-def _problem(status: int, kinds: list[type[NeuralibError]]) -> dict[str, Any]:
+def _problem(kinds: list[type[NeuralibError]]) -> dict[str, Any]:
     lines = [f"`{kind.code}`: {kind.title()}." for kind in kinds]
     body: dict[str, Any] = {
         "description": "\n\n".join(lines),
         "content": {MEDIA_TYPE: {"schema": {"$ref": REF.format(model=Problem.__name__)}}},
     }
-    if status in RETRY_AFTER_S:
+    if any(retry_after_s(kind) is not None for kind in kinds):
         body["headers"] = _reply_headers(["Retry-After"])
     return body

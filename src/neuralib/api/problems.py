@@ -31,6 +31,7 @@ STATUS: Mapping[type[NeuralibError], int] = {
     errors.RequestTimeout: 408,
     errors.Conflict: 409,
     errors.AlreadyExists: 409,
+    errors.IdempotencyInProgress: 409,
     errors.JobNotCancellable: 409,
     errors.AssetInUse: 409,
     errors.Cancelled: 409,
@@ -40,6 +41,7 @@ STATUS: Mapping[type[NeuralibError], int] = {
     errors.UnsupportedAudio: 415,
     errors.RangeNotSatisfiable: 416,
     errors.ValidationFailed: 422,
+    errors.IdempotencyKeyReused: 422,
     errors.EmptyUpload: 422,
     errors.DecodeFailed: 422,
     errors.NonFiniteAudio: 422,
@@ -78,6 +80,11 @@ STATUS: Mapping[type[NeuralibError], int] = {
 """Every error of ours; a plug-in's own class takes the status of the nearest class above it."""
 
 RETRY_AFTER_S: Mapping[int, int] = {429: 5, 503: 2}
+
+
+def retry_after_s(kind: type[NeuralibError]) -> int | None:
+    """When to try again; None: never, as it stands."""
+    return 1 if issubclass(kind, errors.IdempotencyInProgress) else RETRY_AFTER_S.get(status_of(kind))
 
 
 def status_of(kind: type[NeuralibError]) -> int:
@@ -138,17 +145,17 @@ def answer(request: web.Request, error: Exception, request_id: str) -> web.Respo
         status=status,
         body=json.dumps(body, ensure_ascii=False).encode(errors="replace"),
         content_type=MEDIA_TYPE,
-        headers=_headers(status, error),
+        headers=_headers(known, error),
     )
     if not request.content.is_eof() and request.can_read_body:
         response.force_close()  # the rest of the body is not worth reading
     return response
 
 
-def _headers(status: int, error: Exception) -> dict[str, str]:
-    headers = {}
-    if status in RETRY_AFTER_S:
-        headers["Retry-After"] = str(RETRY_AFTER_S[status])
+def _headers(known: NeuralibError, error: Exception) -> dict[str, str]:
+    headers, status = {}, status_of(type(known))
+    if (seconds := retry_after_s(type(known))) is not None:
+        headers["Retry-After"] = str(seconds)
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="neuralib"'
     if isinstance(error, errors.InsufficientScope):

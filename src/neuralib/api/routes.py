@@ -14,6 +14,7 @@ from neuralib.entities import Scope
 from neuralib.errors import NeuralibError
 
 from . import assets, content, docs, events, health, jobs, keys, libraries, models, schemas, uploads
+from .calls import Call
 
 V1 = "/api/v1"
 JSON = "application/json"
@@ -54,6 +55,8 @@ class Route:
     """Of a JSON body, read and checked before the handler runs."""
     form: type[BaseModel] | None = None
     """Of a multipart body, which the handler reads itself."""
+    skim: Callable[[Call], Awaitable[str]] | None = None
+    """Reads a multipart body and gives its digest, the one that the handler notes in `call.keyed`."""
     media_types: tuple[str, ...] = (JSON,)
     headers: Mapping[str, str] = field(default_factory=dict)
     """Request headers that the route understands, and what they do."""
@@ -77,13 +80,24 @@ def every_problem(route: Route) -> list[type[NeuralibError]]:
         common += [errors.InvalidJSON, errors.ValidationFailed]
     if route.body is not None or route.form is not None:
         common += [errors.PayloadTooLarge, errors.UnsupportedMediaType, errors.RequestTimeout]
+    if route.method == "POST":
+        common += [errors.IdempotencyInProgress, errors.IdempotencyKeyReused]
     return list(dict.fromkeys([*common, *route.problems]))
+
+
+def known_headers(route: Route) -> Mapping[str, str]:
+    """What a route understands, and what they do."""
+    return {**route.headers, **IDEMPOTENCY} if route.method == "POST" else route.headers
 
 
 def _json(model: type[BaseModel], description: str = "As asked.", *headers: str) -> Answer:
     return Answer(description, model, JSON, headers)
 
 
+IDEMPOTENCY = {
+    "Idempotency-Key": "Up to 255 characters that name this request. Sent again within 24 hours, it is answered as the "
+    "first time, with `Idempotent-Replayed: true`, and nothing is done twice."
+}
 IF_MATCH = {"If-Match": "Only when the ETag still has this version."}
 IF_NONE_MATCH = {"If-None-Match": "Answer 304 when the ETag is still this one."}
 LAST_EVENT_ID = {"Last-Event-ID": "The number of the last event that was seen: go on after it."}
@@ -166,6 +180,7 @@ ROUTES: tuple[Route, ...] = (
         "Upload audio files.",
         {201: _json(schemas.UploadResult, "At least one file is in; `items` tells of each.", "Location")},
         form=schemas.UploadForm,
+        skim=uploads.skim,
         media_types=(FORM,),
         problems=(
             errors.MalformedMultipart,

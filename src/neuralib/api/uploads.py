@@ -4,6 +4,7 @@ Memory does not grow with the files, every chunk has a deadline, and one bad fil
 """
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from neuralib.errors import (
     BadRequest,
     EmptyUpload,
     FieldError,
+    IdempotencyKeyReused,
     MalformedMultipart,
     NeuralibError,
     PayloadTooLarge,
@@ -36,6 +38,24 @@ MAX_META = 1 << 16
 IDENTITY = frozenset({"", "7bit", "8bit", "binary", "identity"})
 
 
+class _Digest:
+    """Of a form: the names and bytes of its parts in their order, whatever boundary stands between them."""
+
+    def __init__(self) -> None:
+        self._whole, self._part = hashlib.sha256(), hashlib.sha256()
+
+    def begin(self, part: BodyPartReader) -> None:
+        self._whole.update(self._part.digest())
+        self._part = hashlib.sha256(repr((part.name, part.filename)).encode(errors="surrogateescape"))
+
+    def update(self, chunk: bytes) -> None:
+        self._part.update(chunk)
+
+    def end(self) -> str:
+        self._whole.update(self._part.digest())
+        return self._whole.hexdigest()
+
+
 @dataclass(slots=True)
 class _Body:
     """The request's body as it is read: `left` bytes may still come, each chunk within `idle_s` seconds."""
@@ -43,6 +63,24 @@ class _Body:
     left: int
     limit: int
     idle_s: float
+    digest: _Digest | None = None
+
+    async def parts(self, request: web.Request) -> AsyncGenerator[BodyPartReader, None]:
+        """Every part in turn. Ends at the closing boundary; raises MalformedMultipart, RequestTimeout when the body
+        cannot be followed to it.
+        """
+        async with self.reading():
+            reader = await request.multipart()
+        while True:
+            async with self.reading():
+                part = await reader.next()
+            if part is None:
+                return
+            if not isinstance(part, BodyPartReader):
+                raise MalformedMultipart("a part may not be multipart itself")
+            if self.digest is not None:
+                self.digest.begin(part)
+            yield part
 
     async def chunks(self, part: BodyPartReader) -> AsyncGenerator[bytes, None]:
         """What is left of a part. Raises RequestTimeout, MalformedMultipart, PayloadTooLarge."""
@@ -53,6 +91,8 @@ class _Body:
             if self.left < 0:
                 raise PayloadTooLarge(f"the files of one request may have {self.limit} bytes")
             if chunk:
+                if self.digest is not None:
+                    self.digest.update(chunk)
                 yield chunk
 
     @asynccontextmanager
@@ -98,8 +138,7 @@ async def upload_assets(call: Call) -> web.Response:
     """Raises what `assets.upload` raises, when no file could be taken."""
     _check_head(call)
     await libraries.get(call.services, call.owner, call.id("library"))
-    limits = call.services.settings.limits
-    body = _Body(limits.upload_bytes + limits.body_bytes, limits.upload_bytes, limits.idle_body_s)
+    body = _body_of(call, _Digest() if call.keyed else None)
     outcomes = _Outcomes(call)
     complete = False
     try:
@@ -107,10 +146,27 @@ async def upload_assets(call: Call) -> web.Response:
         complete = True
     except NeuralibError as error:  # the rest of the body cannot be read, or is not wanted any more
         outcomes.bad(error)
+    if call.keyed and body.digest and complete:
+        call.keyed.form_digest = body.digest.end()
     response = outcomes.reply()
     if not complete:
         response.force_close()
     return response
+
+
+async def skim(call: Call) -> str:
+    """Reads the files and keeps nothing but their digest."""
+    _check_head(call)
+    body = _body_of(call, digest := _Digest())
+    async with aclosing(body.parts(call.request)) as parts:
+        async for part in parts:
+            await _read_over(part, body)
+    return digest.end()
+
+
+def _body_of(call: Call, digest: _Digest | None) -> _Body:
+    limits = call.services.settings.limits
+    return _Body(limits.upload_bytes + limits.body_bytes, limits.upload_bytes, limits.idle_body_s, digest)
 
 
 def _check_head(call: Call) -> None:
@@ -126,26 +182,19 @@ def _check_head(call: Call) -> None:
 
 
 async def _take_parts(call: Call, body: _Body, outcomes: _Outcomes) -> None:
-    """Every part in turn. Returns at the closing boundary; raises when the body cannot be followed to it."""
-    async with body.reading():
-        reader = await call.request.multipart()
+    """Every part in turn. Raises what ends the whole request."""
     meta: UploadMeta | BadRequest | None = None
-    while True:
-        async with body.reading():
-            part = await reader.next()
-        if part is None:
-            return
-        if not isinstance(part, BodyPartReader):
-            raise MalformedMultipart("a part may not be multipart itself")
-        if part.name == "meta":
-            meta = await _meta(part, body)
-        elif part.name != "file":
-            raise _unknown_part(part.name)
-        elif len(outcomes.items) >= MAX_FILES:
-            raise ValidationFailed(f"one request may bring {MAX_FILES} files")
-        else:
-            await _take_file(call, part, meta, body, outcomes)
-            meta = None
+    async with aclosing(body.parts(call.request)) as parts:
+        async for part in parts:
+            if part.name == "meta":
+                meta = await _meta(part, body)
+            elif part.name != "file":
+                raise _unknown_part(part.name)
+            elif len(outcomes.items) >= MAX_FILES:
+                raise ValidationFailed(f"one request may bring {MAX_FILES} files")
+            else:
+                await _take_file(call, part, meta, body, outcomes)
+                meta = None
 
 
 async def _take_file(
@@ -158,15 +207,25 @@ async def _take_file(
                 raise meta
             _refuse_encoding(part)
             given = meta or UploadMeta()
-            incoming = assets.Upload(part.filename or "untitled", chunks, name=given.name, role=given.role)
+            incoming = assets.Upload(
+                part.filename or "untitled",
+                chunks,
+                name=given.name,
+                role=given.role,
+                id=call.new_id(len(outcomes.items)),
+            )
             asset = await assets.upload(call.services, call.owner, call.id("library"), incoming)
-        except (MalformedMultipart, RequestTimeout, PayloadTooLarge):
+        except (MalformedMultipart, RequestTimeout, PayloadTooLarge, IdempotencyKeyReused):
             raise
         except BadRequest as error:
             outcomes.bad(error)
         else:
             outcomes.good(Asset.of(asset))
             return
+    await _read_over(part, body)
+
+
+async def _read_over(part: BodyPartReader, body: _Body) -> None:
     async with aclosing(body.chunks(part)) as rest:
         async for _ in rest:
             pass

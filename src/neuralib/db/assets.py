@@ -90,6 +90,11 @@ async def get(tx: Connection, owner: UUID, asset: UUID, *, for_job: bool = False
     return _asset(row)
 
 
+async def find(tx: Connection, owner: UUID, asset: UUID) -> Asset | None:
+    row = await tx.one("get_asset", owner, asset)
+    return _asset(row) if row else None
+
+
 async def page(
     tx: Connection,
     owner: UUID,

@@ -60,12 +60,16 @@ async def insert(
     return _job(row)
 
 
+async def find(tx: Connection, owner: UUID, job: UUID, *, lock: bool = False) -> Job | None:
+    return _maybe(await tx.one("lock_job" if lock else "get_job", owner, job))
+
+
 async def get(tx: Connection, owner: UUID, job: UUID, *, lock: bool = False) -> Job:
     """Raises NotFound."""
-    row = await tx.one("lock_job" if lock else "get_job", owner, job)
-    if row is None:
+    found = await find(tx, owner, job, lock=lock)
+    if found is None:
         raise NotFound(f"there is no job {job}")
-    return _job(row)
+    return found
 
 
 async def find_same(tx: Connection, owner: UUID, recipe: str, asset: UUID, library: UUID) -> Job | None:

@@ -38,16 +38,29 @@ async def usage(tx: Connection, owner: UUID) -> Row:
     return await tx.one("owner_usage", owner)
 
 
-async def insert(tx: Connection, owner: UUID, name: str, description: str, color: str | None) -> Library:
-    return _library(await tx.one("insert_library", new_id(), owner, name, description, color))
+async def insert(
+    tx: Connection,
+    owner: UUID,
+    name: str,
+    description: str,
+    color: str | None,
+    *,
+    id: UUID | None = None,  # noqa: A002 - the column's name
+) -> Library:
+    return _library(await tx.one("insert_library", id or new_id(), owner, name, description, color))
+
+
+async def find(tx: Connection, owner: UUID, library: UUID) -> Library | None:
+    row = await tx.one("get_library", owner, library)
+    return _library(row) if row else None
 
 
 async def get(tx: Connection, owner: UUID, library: UUID) -> Library:
     """Raises NotFound."""
-    row = await tx.one("get_library", owner, library)
-    if row is None:
+    found = await find(tx, owner, library)
+    if found is None:
         raise NotFound(f"there is no library {library}")
-    return _library(row)
+    return found
 
 
 async def page(tx: Connection, owner: UUID, before: UUID | None, limit: int) -> Sequence[Library]:
