@@ -8,8 +8,17 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,12 +27,20 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from .entities import Scope
 from .errors import ConfigurationError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def is_trusted_url(url: str) -> bool:
+    """https; http only on this machine."""
+    parts = urlsplit(url)
+    local = parts.scheme == "http" and parts.hostname in LOOPBACK
+    return local or (parts.scheme == "https" and bool(parts.hostname))
 
 
 class _Table(BaseModel):
@@ -41,10 +58,10 @@ class Server(_Table):
 
 class Auth(_Table):
     """Who may call. `none` is one user and binds to loopback only; `keys` asks every request for a key that says whose
-    it is; `token` takes one shared secret besides.
+    it is; `token` takes one shared secret besides, `oidc` the tokens of an OpenID provider.
     """
 
-    mode: Literal["none", "token", "keys"] = "none"
+    mode: Literal["none", "token", "keys", "oidc"] = "none"
     token: SecretStr | None = None
 
     @model_validator(mode="after")
@@ -52,6 +69,30 @@ class Auth(_Table):
         if self.mode == "token" and (self.token is None or len(self.token.get_secret_value()) < 16):
             raise ValueError('auth.mode = "token" needs auth.token of 16 characters or more')
         return self
+
+
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+
+
+class Oidc(_Table):
+    """Whose tokens open the API, with auth.mode "oidc". Only signatures with public keys can be named."""
+
+    issuer: str | None = None
+    audience: str | None = None
+    jwks_url: str | None = None
+    algorithms: Annotated[list[Algorithm], Field(min_length=1)] = ["RS256", "ES256", "EdDSA"]
+    leeway_s: Annotated[float, Field(ge=0, le=300)] = 30.0
+    timeout_s: Seconds = 5.0
+    default_scopes: list[Scope] = [Scope.READ, Scope.WRITE, Scope.JOBS]
+    scopes_claim: str | None = None
+    scopes: dict[str, list[Scope]] = Field(default_factory=dict)
+
+    @field_validator("issuer", "jwks_url")
+    @classmethod
+    def _is_https(cls, url: str | None) -> str | None:
+        if url is not None and not is_trusted_url(url):
+            raise ValueError("must be an https URL; http only on this machine")
+        return url
 
 
 class Database(_Table):
@@ -150,6 +191,7 @@ class Settings(BaseSettings):
 
     server: Server = Server()
     auth: Auth = Auth()
+    oidc: Oidc = Oidc()
     database: Database = Database()
     redis: Redis = Redis()
     storage: Storage = Storage()
@@ -164,6 +206,12 @@ class Settings(BaseSettings):
         whole = {name: getattr(self, name).model_copy(update=values) for name, values in tables.items()}
         checked = {name: type(table).model_validate(table.model_dump()) for name, table in whole.items()}
         return self.model_copy(update=checked)
+
+    @model_validator(mode="after")
+    def _oidc_is_whole(self) -> Self:
+        if self.auth.mode == "oidc" and not (self.oidc.issuer and self.oidc.audience):
+            raise ValueError('auth.mode = "oidc" needs oidc.issuer and oidc.audience')
+        return self
 
     @model_validator(mode="after")
     def _open_only_with_auth(self) -> Self:

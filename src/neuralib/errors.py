@@ -12,7 +12,7 @@ The edges translate: `api/problems.py` into RFC 9457 problem+json, `cli.py` into
     │   ├── AlreadyExists, JobNotCancellable, AssetInUse, IdempotencyInProgress, IdempotencyKeyReused
     │   └── ConfigurationError, PortInUse, DataDirInUse, DatabaseTooNew, MissingFile
     ├── Unavailable           the world may mend it: retried with backoff
-    │   ├── StorageUnavailable, QueueUnavailable, DatabaseUnavailable, StorageFull
+    │   ├── StorageUnavailable, QueueUnavailable, DatabaseUnavailable, IssuerUnavailable, StorageFull
     │   └── WeightsUnavailable, OutOfMemory, WorkerLost
     ├── ExecutorFailed        the model broke on this input; ModelLoadFailed, WeightsChecksumMismatch, JobTimeout
     ├── Cancelled             somebody asked for it
@@ -401,6 +401,12 @@ class DatabaseUnavailable(Unavailable):
     """PostgreSQL does not answer."""
 
     code = "database-unavailable"
+
+
+class IssuerUnavailable(Unavailable):
+    """The issuer of tokens does not answer."""
+
+    code = "issuer-unavailable"
 
 
 class StoreStartFailed(Unavailable):

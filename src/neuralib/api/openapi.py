@@ -19,7 +19,7 @@ SECURITY = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "A key (`nlk_…`), or the shared token when auth.mode is `token`. Not asked for when it is `none`.",
+        "description": "A key (`nlk_…`); or the shared token when auth.mode is `token`, a JWT of the issuer when it is `oidc`. Not asked for when it is `none`.",
     }
 }
 

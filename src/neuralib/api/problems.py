@@ -67,6 +67,7 @@ STATUS: Mapping[type[NeuralibError], int] = {
     errors.StorageUnavailable: 503,
     errors.QueueUnavailable: 503,
     errors.DatabaseUnavailable: 503,
+    errors.IssuerUnavailable: 503,
     errors.DatabaseTooOld: 503,
     errors.DatabaseTooNew: 503,
     errors.WeightsUnavailable: 503,

@@ -73,6 +73,7 @@ def every_problem(route: Route) -> list[type[NeuralibError]]:
             errors.TokenExpired,
             errors.InsufficientScope,
             errors.DatabaseUnavailable,
+            errors.IssuerUnavailable,
         ]
     if "{" in route.path:
         common += [errors.NotFound]

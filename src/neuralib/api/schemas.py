@@ -551,7 +551,7 @@ class OwnerInfo(Reply):
 class Access(Reply):
     """What the caller's credentials are."""
 
-    by: Literal["nothing", "token", "key"]
+    by: Literal["nothing", "token", "key", "oidc"]
     scopes: list[Scope]
     key_id: UUID | None
     expires_at: datetime | None

@@ -9,6 +9,7 @@ from neuralib import identity
 from neuralib.errors import Unauthenticated
 from neuralib.services import Services
 
+from .oidc import Issuer
 from .principals import EVERYTHING, Principal, of_key
 
 
@@ -18,12 +19,13 @@ class Gate:
     def __init__(self, services: Services, local: UUID) -> None:
         self._db = services.db
         self._auth = services.settings.auth
+        self._issuer = Issuer(services.db, services.settings.oidc) if self._auth.mode == "oidc" else None
         self._local = local
         self.nobody = Principal(local, frozenset(), "nothing")
         """For routes that ask nobody who they are."""
 
     async def admit(self, request: web.Request) -> Principal:
-        """Raises Unauthenticated, TokenExpired."""
+        """Raises Unauthenticated, TokenExpired, IssuerUnavailable."""
         if self._auth.mode == "none":
             return Principal(self._local, EVERYTHING, "nothing")
         bearer = _bearer(request)
@@ -31,6 +33,8 @@ class Gate:
             return Principal(self._local, EVERYTHING, "token")
         if bearer.startswith("nlk_"):
             return of_key(await identity.find_key(self._db, bearer))
+        if self._issuer is not None:
+            return await self._issuer.admit(bearer)
         raise Unauthenticated("the bearer is nothing that this service knows")
 
     def _is_shared_token(self, bearer: str) -> bool:

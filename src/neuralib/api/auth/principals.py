@@ -17,7 +17,7 @@ class Principal:
 
     owner: UUID
     scopes: frozenset[Scope]
-    by: Literal["nothing", "token", "key"]
+    by: Literal["nothing", "token", "key", "oidc"]
     """What said so; `nothing` is the single user of a loopback server."""
     credential: UUID | None = None
     """The row to look at again while a stream is open: it may be gone by then."""
