@@ -15,6 +15,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from .best_effort import BestEffort
+
 log = structlog.get_logger(__name__)
 
 CHANNEL = "neuralib:events"
@@ -57,7 +59,7 @@ class EventBus:
 
     def __init__(self, redis: Redis, timeout_s: float) -> None:
         self._redis = redis
-        self._timeout_s = timeout_s
+        self._best_effort = BestEffort("events.lost", timeout_s)
         self._listeners: dict[UUID, set[Listener]] = defaultdict(set)
 
     async def wake(self, owner: UUID) -> None:
@@ -122,11 +124,7 @@ class EventBus:
             listener.wake()
 
     async def _publish(self, message: Mapping[str, Any]) -> None:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._redis.publish(CHANNEL, json.dumps(message))
-        except (OSError, TimeoutError, RedisError) as error:
-            log.warning("events.lost", error=str(error) or type(error).__name__)
+        await self._best_effort.call("publish", lambda: self._redis.publish(CHANNEL, json.dumps(message)))
 
 
 @asynccontextmanager

@@ -52,15 +52,21 @@ class _Made:
 
 
 class Execution:
-    """Carries out one claimed job."""
+    """Carries out one claimed job, once all of `after` have ended."""
 
     def __init__(
-        self, services: Services, job: Job, runner: Runner, patience_s: Sequence[float] = PATIENCE_S
+        self,
+        services: Services,
+        job: Job,
+        runner: Runner,
+        patience_s: Sequence[float] = PATIENCE_S,
+        after: Sequence[asyncio.Task[None]] = (),
     ) -> None:
         self.job = job
         self._services = services
         self._runner = runner
         self._patience_s = patience_s
+        self._after = after
         self._progress = Progress()
         self._timings: dict[str, float] = {}
         self._keys: list[str] = []
@@ -116,6 +122,8 @@ class Execution:
     async def _pipe(self) -> None:
         services, job = self._services, self.job
         assert job.asset_id is not None
+        if self._after:
+            await asyncio.wait(self._after)
         async with services.db.transaction() as tx:
             asset = await asset_rows.get(tx, job.owner_id, job.asset_id)
             await event_rows.append(tx, job_event("started", job))

@@ -1,5 +1,6 @@
 """Use cases of jobs: submit, read, cancel; and what the rescuer does for the ones whose worker died."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -97,8 +98,7 @@ async def submit(services: Services, owner: UUID, request: JobRequest) -> JobVie
     if existing:
         view = await get(services, owner, job.id)
         return JobView(view.job, view.outputs, view.position, existing=True)
-    await services.queues.ring(job.model)
-    await services.bus.wake(owner)
+    await asyncio.gather(services.queues.ring(job.model), services.bus.wake(owner))
     async with services.db.statements() as db:
         return JobView(job, (), await rows.position(db, job.id))
 
@@ -207,15 +207,18 @@ async def cancel(services: Services, owner: UUID, job: UUID) -> JobView:
             await event_rows.append(tx, job_event("cancelled", cancelled))
         after = cancelled or await rows.request_cancel(tx, job)
     assert after is not None
-    await services.queues.ring_cancel(job)
-    await services.bus.wake(owner)
+    await asyncio.gather(services.queues.ring_cancel(job), services.bus.wake(owner))
     return JobView(after)
 
 
 async def rescue(services: Services, limit: int = 100) -> int:
-    """Take back what dead workers held. Any process may do this at any time. How many."""
+    """Take back what dead workers held. Any process may do this at any time; while one does, the others need not. How
+    many.
+    """
     owners, models = set(), set()
     async with services.db.transaction() as tx:
+        if not await rows.lead_rescue(tx):
+            return 0
         found = await rows.lost(tx, limit)
         for lost in sorted(found, key=lambda job: job.owner_id):  # two rescuers lock owners in the same order
             state = next_after_crash(lost)

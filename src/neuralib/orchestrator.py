@@ -19,6 +19,7 @@ from . import jobs
 from .api import listening
 from .assets import sweep
 from .config import Settings
+from .devices import find_device
 from .embedded import Stores, run_stores
 from .errors import NeuralibError, StoreStartFailed, Unavailable
 from .libraries import ensure_local_owner
@@ -72,6 +73,8 @@ async def work(settings: Settings, models: Sequence[str], cache: Path, ready: Re
         for model in models:
             services.registry.get(model)
         worker = Worker(services, models, make_resolver(settings, cache))
+        # Seconds of imports: a worker that claimed first would only keep jobs from those that are warm.
+        await asyncio.to_thread(find_device, settings.device.name)
         async with working(worker, drain_s=settings.worker.drain_s) as task:
             await ready("", services)
             await signals.until(task)

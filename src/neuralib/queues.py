@@ -20,8 +20,9 @@ import structlog
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
 from redis.asyncio import ConnectionPool
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
+from .best_effort import BestEffort
 from .errors import ConfigurationError, QueueUnavailable
 
 log = structlog.get_logger(__name__)
@@ -45,14 +46,15 @@ class Queues:
     def __init__(self, redis: ArqRedis, timeout_s: float) -> None:
         self._redis = redis
         self._timeout_s = timeout_s
+        self._best_effort = BestEffort("bell.lost", timeout_s)
 
     async def ring(self, model: str) -> bool:
         """Tell the workers of a model to look now. False when Redis is away: their poll will find the job."""
-        return await self._best_effort("ring", self._ring(model))
+        return await self._best_effort.call("ring", lambda: self._ring(model))
 
     async def ring_cancel(self, job: UUID) -> bool:
         """Tell whoever runs this job to look at its cancel flag now."""
-        return await self._best_effort("cancel", self._redis.publish(WAKE, f"cancel {job}"))
+        return await self._best_effort.call("cancel", lambda: self._redis.publish(WAKE, f"cancel {job}"))
 
     async def check(self) -> None:
         """One round trip. Raises QueueUnavailable."""
@@ -74,22 +76,20 @@ class Queues:
             pipe.zremrangebyscore(queue, "-inf", (time.time() - STALE_AFTER_S) * 1000)
             await pipe.execute()
 
-    async def _best_effort(self, what: str, call: Any) -> bool:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await call
-        except (OSError, TimeoutError, RedisError) as error:
-            log.warning("bell.lost", what=what, error=str(error) or type(error).__name__)
-            return False
-        return True
-
 
 @asynccontextmanager
 async def open_queues(url: str, *, timeout_s: float = 5.0) -> AsyncIterator[Queues]:
-    """Raises QueueUnavailable when Redis does not answer, ConfigurationError when the URL is none of Redis."""
+    """A Redis that is away is no reason not to begin. Raises QueueUnavailable when it answers and refuses us,
+    ConfigurationError when the URL is none of Redis.
+    """
     async with _connected(url, timeout_s) as redis:
         queues = Queues(redis, timeout_s)
-        await queues.check()
+        try:
+            await queues.check()
+        except QueueUnavailable as error:
+            if isinstance(error.__cause__, AuthenticationError | ResponseError):
+                raise
+            log.warning("redis.away", error=error.detail)
         yield queues
 
 

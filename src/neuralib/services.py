@@ -15,6 +15,7 @@ from .events import EventBus, open_bus
 from .executors.registry import Registry, load_registry
 from .objects import ObjectStore, open_objects
 from .queues import Queues, open_queues
+from .scratch import open_scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ async def open_services(settings: Settings, *, migrating: bool = False) -> Async
     """
     database_url, redis_url = required_urls(settings)
     async with AsyncExitStack() as stack:
+        scratch = stack.enter_context(open_scratch(settings.worker.scratch))
+        settings = settings.with_tables(worker={"scratch": scratch})
         db = await stack.enter_async_context(
             open_database(database_url, size=settings.database.pool, timeout_s=settings.database.timeout_s)
         )

@@ -65,6 +65,7 @@ class Worker:
         # A job may be here twice: fenced and still on the thread, and claimed anew.
         self._running: set[Execution] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._claiming = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._drain_s = 0.0
         self._grace_s = grace_s
@@ -147,14 +148,28 @@ class Worker:
             rung.clear()
             if self._stopping.is_set():
                 return
-            job = await self._claim(model)
-            if job is not None:
-                self._start(job, slots)
+            if await self._take(model, slots):
                 continue
             slots.release()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._services.settings.worker.poll_s):
                     await rung.wait()
+
+    async def _take(self, model: str, slots: asyncio.Semaphore) -> bool:
+        """Claim and start a job; whether there was one. A job whose worker died before runs alone: it may be what killed
+        that worker, and whoever ran beside it would lose an attempt each time.
+        """
+        async with self._claiming:
+            if self._stopping.is_set():
+                return False
+            job = await self._claim(model)
+            if job is None:
+                return False
+            before = [*self._tasks] if job.crashes else []
+            started = self._start(job, slots, before)
+            if job.crashes:
+                await asyncio.wait([started])
+            return True
 
     async def _claim(self, model: str) -> Job | None:
         try:
@@ -166,8 +181,11 @@ class Worker:
             log.exception("claim.failed", model=model)
         return None
 
-    def _start(self, job: Job, slots: asyncio.Semaphore) -> None:
-        execution = Execution(self._services, job, self._runners[job.model])
+    def _start(
+        self, job: Job, slots: asyncio.Semaphore, before: Sequence[asyncio.Task[None]]
+    ) -> asyncio.Task[None]:
+        """Carry out a job after those `before` it have ended."""
+        execution = Execution(self._services, job, self._runners[job.model], after=before)
         self._running.add(execution)
         if self._stopping.is_set():  # claimed in the moment of the stop
             execution.stop(Interrupted("the worker is shutting down"))
@@ -181,6 +199,7 @@ class Worker:
             self._rung[job.model].set()
 
         task.add_done_callback(ended)
+        return task
 
     async def _carry_out(self, execution: Execution) -> None:
         try:

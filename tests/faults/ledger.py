@@ -68,6 +68,8 @@ async def close_the_books(
     row.claim(not unacknowledged, f"{len(unacknowledged)} acknowledged uploads are gone")
     row.claim(500 not in load.statuses, f"{load.statuses[500]} answers were 500")
     row.counts["orphans"] = await count_orphans(row, site)
+    left = [path for path in site.scratch.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    row.claim(not left, f"{len(left)} temporary files were left behind")
 
 
 async def count_orphans(row: Row, site: Site) -> int:

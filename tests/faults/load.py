@@ -5,13 +5,16 @@ import json
 import random
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import asyncpg
+import soundfile
 
 from faults.site import Site
 
@@ -74,6 +77,16 @@ class Load:
                 await asyncio.sleep(max(0.0, began + at - time.monotonic()))
                 group.create_task(self.submit(**params))
 
+    async def pour_uploads(self, uploads: int, over_s: float, rng: random.Random, song: Path) -> None:
+        """Upload so many recordings, no two alike, at random moments of `over_s` seconds."""
+        samples, rate = soundfile.read(song)
+        began = time.monotonic()
+        for at in sorted(rng.uniform(0, over_s) for _ in range(uploads)):
+            await asyncio.sleep(max(0.0, began + at - time.monotonic()))
+            file = BytesIO()
+            soundfile.write(file, samples * rng.uniform(0.5, 1.0), rate, format="WAV")
+            await self.upload(file.getvalue(), "more.wav")
+
     async def insist(
         self, method: str, path: str, *expect: int, again: bool = True, make: Any = None, **options: Any
     ) -> Any:
@@ -123,7 +136,7 @@ class Load:
 
 
 class Follower:
-    """A client of the event stream that comes back whenever it breaks, and says what it heard last."""
+    """A client of the event stream that comes back to any API whenever it breaks, and says what it heard last."""
 
     def __init__(self, site: Site, session: aiohttp.ClientSession, rng: random.Random) -> None:
         self.seqs: list[int] = []
@@ -141,6 +154,21 @@ class Follower:
                 await self._listen()
             await asyncio.sleep(self._rng.uniform(0.05, 0.5))
 
+    @staticmethod
+    @asynccontextmanager
+    async def many(
+        site: Site, session: aiohttp.ClientSession, count: int, rng: random.Random
+    ) -> AsyncIterator[list["Follower"]]:
+        """So many of them, following for as long as the block runs."""
+        followers = [Follower(site, session, rng) for _ in range(count)]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(follower.follow()) for follower in followers]
+            try:
+                yield followers
+            finally:
+                for task in tasks:
+                    task.cancel()
+
     async def reached(self, head: int, within_s: float) -> bool:
         """Whether everything up to `head` was told within so many seconds."""
         deadline = time.monotonic() + within_s
@@ -150,7 +178,8 @@ class Follower:
 
     async def _listen(self) -> None:
         headers = {"Last-Event-ID": str(self.seqs[-1] if self.seqs else 0)}
-        async with self._session.get(f"{self._site.url}/api/v1/events", headers=headers) as stream:
+        url = self._rng.choice(self._site.urls)
+        async with self._session.get(f"{url}/api/v1/events", headers=headers) as stream:
             if stream.status != 200:
                 return
             self.connects += 1

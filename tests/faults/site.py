@@ -39,6 +39,9 @@ class Process:
         self._env = env
         self._says = says
         self._process: subprocess.Popen[bytes] | None = None
+        self.frozen = False
+        self.starts = 0
+        """How often a supervisor had to."""
 
     @property
     def pid(self) -> int:
@@ -74,6 +77,14 @@ class Process:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def freeze(self) -> None:
+        self.signal(signal.SIGSTOP)
+        self.frozen = True
+
+    def thaw(self) -> None:
+        self.signal(signal.SIGCONT)
+        self.frozen = False
+
     async def kill(self) -> None:
         """kill -9."""
         if self.alive:
@@ -85,9 +96,13 @@ class Process:
         assert self._process is not None
         return await asyncio.to_thread(self._process.wait, within_s)
 
-    def logged(self, event: str) -> int:
-        """How often a line of its log tells of this event."""
-        return self.log.read_text(errors="replace").count(f'"event": "{event}"') if self.log.exists() else 0
+    def logged(self, *marks: str) -> int:
+        """How many lines of its log hold all of these."""
+        if not self.log.exists():
+            return 0
+        return sum(
+            all(m in line for m in marks) for line in self.log.read_text(errors="replace").splitlines()
+        )
 
     def leave(self) -> None:
         if self.alive:
@@ -97,7 +112,7 @@ class Process:
 
 
 class Site:
-    """The installation. `url` stays the same across restarts of the API."""
+    """The installation: an API at `url`, workers, a folder of objects."""
 
     def __init__(self, stores: Stores, folder: Path, database_url: str, more: Mapping[str, str]) -> None:
         self.stores = stores
@@ -108,8 +123,6 @@ class Site:
         self.scratch.mkdir()
         self.workers: list[Process] = []
         self._numbers = count(1)
-        self._port = servers.free_ports(1)[0]
-        self.url = f"http://127.0.0.1:{self._port}"
         self.env = {
             "NEURALIB_DATABASE_URL": database_url,
             "NEURALIB_REDIS_URL": stores.redis_url,
@@ -122,13 +135,16 @@ class Site:
             "PYTHONPATH": str(_installed_plugin(folder)),
             **more,
         }
-        self.api = self.serve()
+        self.api, self.url = self.serve()
+        self.urls = [self.url]
+        """Of every API that followers may turn to."""
 
-    def serve(self, **env: str) -> Process:
-        words = ["serve", "--port", str(self._port)]
-        return Process(
-            self.folder, f"api-{next(self._numbers)}", words, {**self.env, **env}, r"is up at http"
-        )
+    def serve(self) -> tuple[Process, str]:
+        """One API, not started yet, and where it will be, also after each restart."""
+        port = servers.free_ports(1)[0]
+        name = f"api-{next(self._numbers)}"
+        words = ["serve", "--port", str(port)]
+        return Process(self.folder, name, words, self.env, r"is up at http"), f"http://127.0.0.1:{port}"
 
     def worker(self, model: str = "storm", **env: str) -> Process:
         """One more worker, not started yet."""
@@ -138,9 +154,20 @@ class Site:
         self.workers.append(worker)
         return worker
 
+    async def supervise(self) -> None:
+        """Start workers again that died, until cancelled: what an init system does."""
+        while True:
+            for worker in self.workers:
+                if not worker.alive:
+                    worker.starts += 1
+                    await worker.start()
+            await asyncio.sleep(0.1)
+
     async def start(self, workers: int) -> None:
-        """The API and so many workers, all answering."""
-        all_ = [self.api, *(self.worker() for _ in range(workers))]
+        """The API, the workers that there are and so many more, all answering."""
+        for _ in range(workers):
+            self.worker()
+        all_ = [self.api, *self.workers]
         for process in all_:
             await process.start(wait=False)
         for process in all_:
@@ -155,8 +182,8 @@ class Site:
         finally:
             await connection.close()
 
-    def logged(self, event: str) -> int:
-        return sum(worker.logged(event) for worker in self.workers)
+    def logged(self, *marks: str) -> int:
+        return sum(worker.logged(*marks) for worker in self.workers)
 
 
 @asynccontextmanager
@@ -209,4 +236,5 @@ def _installed_plugin(folder: Path) -> str:
     about.mkdir(parents=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: neuralib-storm\nVersion: 0.1.0\n")
     (about / "entry_points.txt").write_text("[neuralib.executors]\nstorm = neuralib_storm:Storm\n")
-    return os.pathsep.join([str(about.parent), str(PLUGIN / "src")])
+    already = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([str(about.parent), str(PLUGIN / "src"), *([already] if already else [])])

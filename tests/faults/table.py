@@ -5,7 +5,16 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from faults import worker_killed
+from faults import (
+    api_killed,
+    drained,
+    poison_job,
+    postgres_stopped,
+    redis_absent,
+    redis_lost,
+    worker_frozen,
+    worker_killed,
+)
 from faults.row import Row, Scale
 from faults.stores import Stores
 
@@ -13,6 +22,13 @@ Fault = Callable[[Scale, Stores, Path], Awaitable[Row]]
 
 FAULTS: Mapping[str, tuple[str, Fault]] = {
     "worker-killed": (worker_killed.NAME, worker_killed.run),
+    "api-killed": (api_killed.NAME, api_killed.run),
+    "redis-lost": (redis_lost.NAME, redis_lost.run),
+    "postgres-stopped": (postgres_stopped.NAME, postgres_stopped.run),
+    "redis-absent": (redis_absent.NAME, redis_absent.run),
+    "worker-frozen": (worker_frozen.NAME, worker_frozen.run),
+    "poison-job": (poison_job.NAME, poison_job.run),
+    "drained": (drained.NAME, drained.run),
 }
 
 

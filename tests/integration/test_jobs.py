@@ -254,6 +254,17 @@ async def test_two_rescuers_at_once_rescue_once(
     assert (await told(services, owner)).count("job.retrying") == 3
 
 
+async def test_while_one_rescues_the_others_need_not(services: Services, submit: Submit, lane: str) -> None:
+    await submit()
+    job = await claimed(services, lane, AT_ONCE)
+    async with services.db.transaction() as tx:
+        assert await rows.lead_rescue(tx)
+        assert await jobs.rescue(services) == 0
+        assert (await now(services, job)).state is JobState.RUNNING
+    await jobs.rescue(services)
+    assert (await now(services, job)).state is JobState.QUEUED, "a leader that ended left its place"
+
+
 async def test_drains_cost_nothing_and_errors_do(services: Services, submit: Submit, lane: str) -> None:
     await submit(max_attempts=2)
     for drains in range(1, 4):

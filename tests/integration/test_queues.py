@@ -194,12 +194,32 @@ async def test_ringing_never_raises_when_redis_is_away(stores: Stores, model: st
         await queues.check()
 
 
-async def test_ringing_waits_no_longer_than_its_timeout_for_a_silent_redis(
-    stores: Stores, model: str
-) -> None:
-    async with servers.silent_server() as url:
+async def test_a_silent_redis_costs_one_bell_a_moment_and_the_next_ones_nothing(model: str) -> None:
+    async with (
+        servers.silent_server() as url,
+        open_queues(url.replace("http", "redis"), timeout_s=0.2) as queues,
+        open_bus(url.replace("http", "redis")) as bus,
+    ):
+        asked = time.monotonic()
+        for _ in range(50):
+            assert not await queues.ring(model)
+            await bus.wake(uuid4())
+        assert time.monotonic() - asked < SOON_S
+
+
+async def test_a_redis_that_is_away_is_no_reason_not_to_begin(stores: Stores, model: str) -> None:
+    async with servers.redis_line(stores.redis_url) as line:
+        await line.cut()
+        async with open_queues(line.url, timeout_s=1.0) as queues:
+            assert not await queues.ring(model)
+            await line.mend()
+            assert await queues.ring(model)
+
+
+async def test_a_redis_that_refuses_us_is(stores: Stores) -> None:
+    async with servers.redis_line(stores.redis_url) as line:
         with pytest.raises(QueueUnavailable):
-            async with open_queues(url.replace("http", "redis"), timeout_s=0.2):
+            async with open_queues(line.url.replace("redis://:", "redis://:not-")):
                 pass
 
 

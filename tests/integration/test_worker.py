@@ -557,6 +557,46 @@ async def test_a_job_that_comes_back_to_its_own_worker_obeys_in_its_new_attempt(
     assert await here.left() == (set(), [])
 
 
+class Crowd:
+    """Runs that wait a moment for company, and who met whom."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.met: set[frozenset[str]] = set()
+        self._inside: set[str] = set()
+        self._news = threading.Condition()
+
+    def member(self, name: str) -> Run:
+        def run(recording: Recording, context: RunContext) -> Output:
+            self.entered.set()
+            with self._news:
+                self.met |= {frozenset({name, other}) for other in self._inside}
+                self._inside.add(name)
+                self._news.wait(1.0)
+                self._inside.remove(name)
+            return copy(recording, context)
+
+        return run
+
+
+async def test_a_job_whose_worker_died_runs_alone(lab: Callable[..., Lab]) -> None:
+    crowd = Crowd()
+    executors = [made_of(crowd.member(name)) for name in ("before", "suspect", "after")]
+    before, suspect, after = executors
+    here = lab(*executors)
+    async with here.working() as worker:
+        submitted = [await here.submit(before)]
+        await asyncio.to_thread(crowd.entered.wait, WITHIN_S)
+        async with worker._claiming:
+            submitted.append(await here.submit(suspect))
+            async with here.services.db.statements() as db:
+                await db.raw.execute("update jobs set crashes = 1 where id = $1", submitted[1].id)
+        submitted.append(await here.submit(after))
+        for job in submitted:
+            assert (await here.ended(job)).job.state is JobState.SUCCEEDED
+    assert not [pair for pair in crowd.met if "suspect" in pair]
+
+
 # ── stopping ──────────────────────────────────────────────────────────────────────────────────────────
 
 

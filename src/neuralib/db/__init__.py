@@ -121,7 +121,8 @@ async def open_database(url: str, *, size: int = 10, timeout_s: float = 10.0) ->
             reset=_keep_session,
             server_settings={
                 "application_name": "neuralib",
-                "idle_in_transaction_session_timeout": str(int(timeout_s * 3000)),
+                # A frozen process in the middle of a transaction must not hold up its owner's other jobs for long.
+                "idle_in_transaction_session_timeout": str(int(timeout_s * 500)),
                 "lock_timeout": str(int(timeout_s * 1000)),
             },
         )

@@ -164,6 +164,11 @@ async def cancel_queued(tx: Connection, job: UUID, error: Mapping[str, Any]) -> 
     return _maybe(await tx.one("cancel_queued", job, error))
 
 
+async def lead_rescue(tx: Connection) -> bool:
+    """Whether this transaction is the only one that rescues."""
+    return bool(await tx.value("lead_rescue"))
+
+
 async def lost(tx: Connection, limit: int) -> list[Job]:
     """Running jobs whose lease ran out, locked."""
     return [_job(row) for row in await tx.all("lost_jobs", limit)]

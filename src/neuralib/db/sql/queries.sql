@@ -295,6 +295,10 @@ update jobs set state = 'cancelled', cancel_requested = true, finished_at = now(
 where id = $1 and state = 'queued'
 returning *
 
+-- name: lead_rescue
+-- The lock ends with the transaction, so a leader that dies leaves its place at once. (0x6e6c is "nl"; 1 is the rescue.)
+select pg_try_advisory_xact_lock(28268, 1)
+
 -- name: lost_jobs
 select * from jobs where state = 'running' and lease_until < now() order by lease_until limit $1
 for update skip locked
