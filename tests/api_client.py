@@ -66,10 +66,10 @@ class Api:
     async def library(self, **body: Any) -> dict[str, Any]:
         return (await self.post("/libraries", {"name": "Tests", **body})).json
 
-    async def upload(self, library: str, content: bytes, filename: str = "song.wav") -> Got:
+    async def upload(self, library: str, content: bytes, filename: str = "song.wav", **options: Any) -> Got:
         form = aiohttp.FormData(quote_fields=False)
         form.add_field("file", io.BytesIO(content), filename=filename, content_type="audio/wav")
-        return await self.post(f"/libraries/{library}/assets", data=form)
+        return await self.post(f"/libraries/{library}/assets", data=form, **options)
 
     async def asset(self, content: bytes, filename: str = "song.wav") -> dict[str, Any]:
         got = await self.upload((await self.library())["id"], content, filename)

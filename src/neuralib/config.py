@@ -63,6 +63,12 @@ class Auth(_Table):
 
     mode: Literal["none", "token", "keys", "oidc"] = "none"
     token: SecretStr | None = None
+    session_s: Seconds = 43200.0
+
+    @property
+    def pepper(self) -> bytes:
+        """What sessions are digested with: they end when the shared token is changed."""
+        return self.token.get_secret_value().encode() if self.mode == "token" and self.token else b""
 
     @model_validator(mode="after")
     def _token_is_given(self) -> Self:

@@ -5,10 +5,11 @@ while a slow hash would be paid with every request and by whoever floods us with
 two keys are alike. The digest is looked up by an index, and its bits are none that a caller could choose.
 """
 
+import hmac
 import re
 import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
 
@@ -26,6 +27,8 @@ KEY = re.compile(r"nlk_[A-Za-z0-9_-]{43}")
 PREFIX = 12
 """How much of a key stays visible: enough to tell keys apart, and 208 bits stay unknown."""
 MAX_KEYS = 100
+"""Of one owner."""
+MAX_SESSIONS = 50
 """Of one owner."""
 DEFAULT_SCOPES = (Scope.READ, Scope.WRITE, Scope.JOBS)
 
@@ -81,6 +84,55 @@ async def find_key(db: Database, key: str) -> Credential:
     return credential
 
 
+async def create_session(
+    db: Database,
+    owner: UUID,
+    *,
+    parent: UUID | None,
+    scopes: frozenset[Scope],
+    lasts_s: float,
+    expires_at: datetime | None,
+    pepper: bytes,
+) -> tuple[str, Credential]:
+    """(the secret, its row). It ends after `lasts_s`, at `expires_at`, or with the key `parent`: at the first of them.
+    An owner has so many; a new one takes the place of the oldest.
+    """
+    secret = secrets.token_urlsafe(32)
+    until = datetime.now(UTC) + timedelta(seconds=lasts_s)
+    async with db.transaction() as tx:
+        await rows.trim_sessions(tx, owner, MAX_SESSIONS - 1)
+        row = await rows.insert(
+            tx,
+            owner,
+            kind="session",
+            name="",
+            prefix="",
+            digest=_peppered(secret, pepper),
+            scopes=sorted(scopes),
+            expires_at=min(until, expires_at or until),
+            parent=parent,
+        )
+    return secret, row
+
+
+async def find_session(db: Database, secret: str, pepper: bytes) -> Credential:
+    """Raises Unauthenticated, TokenExpired."""
+    async with db.statements() as tx:
+        found = await rows.find(tx, "session", _peppered(secret, pepper))
+    if found is None:
+        raise Unauthenticated("this session is not known here, or was ended")
+    credential, expired = found
+    if expired:
+        raise TokenExpired("this session has expired")
+    return credential
+
+
+async def end_session(db: Database, session: UUID) -> None:
+    """It opens nothing any more."""
+    async with db.statements() as tx:
+        await rows.delete_session(tx, session)
+
+
 async def list_keys(
     db: Database, owner: UUID | None, *, before: UUID | None = None, limit: int = 200
 ) -> Sequence[tuple[Credential, str]]:
@@ -114,3 +166,7 @@ async def describe(db: Database, owner: UUID) -> tuple[Owner, dict[str, int]]:
 
 def _digest(secret: str) -> bytes:
     return sha256(secret.encode()).digest()
+
+
+def _peppered(secret: str, pepper: bytes) -> bytes:
+    return hmac.digest(pepper, secret.encode(errors="replace"), sha256)

@@ -13,6 +13,7 @@ from neuralib.entities import new_id
 from neuralib.errors import CrossOrigin
 
 from . import problems
+from .auth.cookies import SAFE, host_of
 from .replies import cut
 
 log = structlog.get_logger(__name__)
@@ -22,7 +23,6 @@ REQUEST_ID = web.RequestKey("request_id", str)
 BEGUN = web.RequestKey("begun", bool)
 """Whether the head of the reply has been sent."""
 
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 QUIET = frozenset({"/healthz", "/readyz"})
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -52,7 +52,7 @@ def refuse_other_sites(request: web.Request, settings: Settings) -> None:
     to point at 127.0.0.1 could even read. Browsers say where a request comes from; programs do not, and pass.
     Raises CrossOrigin.
     """
-    if settings.auth.mode == "none" and _host_of(request.host) not in LOOPBACK:
+    if settings.auth.mode == "none" and host_of(request) not in LOOPBACK:
         raise CrossOrigin("without credentials this service answers to localhost only")
     if request.method in SAFE or request.headers.get("Sec-Fetch-Site") in {"same-origin", "none"}:
         return
@@ -71,13 +71,6 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     headers["Server"] = "neuralib"
     headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox")
     headers.setdefault("Cache-Control", "private, no-cache")
-
-
-def _host_of(host: str) -> str:
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        return ""
 
 
 def _note(request: web.Request, status: int, seconds: float) -> None:

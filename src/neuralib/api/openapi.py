@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from neuralib import __version__
 from neuralib.errors import NeuralibError
 
+from .auth import cookies
 from .problems import MEDIA_TYPE, retry_after_s, status_of
 from .routes import FORM, Route, every_problem, known_headers
 from .schemas import Problem
@@ -20,7 +21,13 @@ SECURITY = {
         "type": "http",
         "scheme": "bearer",
         "description": "A key (`nlk_…`); or the shared token when auth.mode is `token`, a JWT of the issuer when it is `oidc`. Not asked for when it is `none`.",
-    }
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": cookies.HOST,
+        "description": "From POST /session; for pages of this origin.",
+    },
 }
 
 
@@ -81,8 +88,16 @@ def _operation(route: Route) -> dict[str, Any]:
             operation["requestBody"]["content"][FORM]["encoding"] = {
                 "meta": {"contentType": "application/json"}
             }
-    # For bearers the list names the scopes that are needed (OpenAPI 3.1); `{}` is auth.mode "none".
-    operation["security"] = [{}] if route.scope is None else [{"bearer": [route.scope]}, {}]
+    # The lists name the scopes that are needed (OpenAPI 3.1); `{}` is auth.mode "none".
+    operation["security"] = (
+        [{}]
+        if route.scope is None
+        else [
+            {"bearer": [route.scope]},
+            {"session": [route.scope]},
+            {},
+        ]
+    )
     return operation
 
 

@@ -13,7 +13,7 @@ from neuralib import errors
 from neuralib.entities import Scope
 from neuralib.errors import NeuralibError
 
-from . import assets, content, docs, events, health, jobs, keys, libraries, models, schemas, uploads
+from . import assets, content, docs, events, health, jobs, keys, libraries, models, schemas, sessions, uploads
 from .calls import Call
 
 V1 = "/api/v1"
@@ -372,6 +372,25 @@ ROUTES: tuple[Route, ...] = (
         "Revoke a key: it opens nothing any more, and streams opened with it end within seconds.",
         {204: GONE},
         scope=Scope.ADMIN,
+    ),
+    Route(
+        "create_session",
+        "POST",
+        f"{V1}/session",
+        sessions.create_session,
+        "Trade the key or token of this request for a session cookie: for <audio> and EventSource in browsers.",
+        {201: _json(schemas.Session, "The cookie is set.", "Set-Cookie")},
+        problems=(errors.Conflict,),
+        scope=Scope.READ,
+    ),
+    Route(
+        "delete_session",
+        "DELETE",
+        f"{V1}/session",
+        sessions.delete_session,
+        "End the session of the cookie.",
+        {204: GONE},
+        scope=Scope.READ,
     ),
     Route(
         "healthz",

@@ -541,6 +541,19 @@ class KeyPage(Reply):
     next_cursor: str | None
 
 
+class Session(Reply):
+    """What the cookie is good for."""
+
+    scopes: list[Scope]
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, session: entities.Credential) -> dict[str, Any]:
+        return cls.model_validate(
+            {"scopes": sorted(session.scopes), "expires_at": session.expires_at}
+        ).model_dump(mode="json")
+
+
 class OwnerInfo(Reply):
     id: UUID
     issuer: Annotated[str, Field(description="Who vouches for the subject; empty: this installation.")]
@@ -551,9 +564,9 @@ class OwnerInfo(Reply):
 class Access(Reply):
     """What the caller's credentials are."""
 
-    by: Literal["nothing", "token", "key", "oidc"]
+    by: Literal["nothing", "token", "key", "oidc", "session"]
     scopes: list[Scope]
-    key_id: UUID | None
+    key_id: Annotated[UUID | None, Field(description="Of the key, or of the session.")]
     expires_at: datetime | None
 
 

@@ -64,6 +64,15 @@ async def delete_key(tx: Connection, key: UUID, owner: UUID | None) -> Credentia
     return _credential(row)
 
 
+async def trim_sessions(tx: Connection, owner: UUID, keep: int) -> None:
+    """The expired ones go, and the oldest beyond `keep`."""
+    await tx.run("trim_sessions", owner, keep)
+
+
+async def delete_session(tx: Connection, session: UUID) -> None:
+    await tx.run("delete_session", session)
+
+
 async def ended(tx: Connection, credentials: Sequence[UUID]) -> list[UUID]:
     """Of these, the ones that were revoked or have expired."""
     return [row["id"] for row in await tx.all("ended_credentials", credentials)]

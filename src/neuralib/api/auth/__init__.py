@@ -2,6 +2,7 @@
 
 principals.py  the answer: a Principal
 gate.py        from a request to its Principal, as auth.mode says
+cookies.py     sessions of browsers
 oidc.py        tokens of an OpenID provider; keyring.py has its keys
 """
 

@@ -9,8 +9,9 @@ from neuralib import identity
 from neuralib.errors import Unauthenticated
 from neuralib.services import Services
 
+from . import cookies
 from .oidc import Issuer
-from .principals import EVERYTHING, Principal, of_key
+from .principals import EVERYTHING, Principal, of_credential
 
 
 class Gate:
@@ -25,17 +26,25 @@ class Gate:
         """For routes that ask nobody who they are."""
 
     async def admit(self, request: web.Request) -> Principal:
-        """Raises Unauthenticated, TokenExpired, IssuerUnavailable."""
+        """Raises Unauthenticated, TokenExpired, IssuerUnavailable; CrossOrigin for a cookie that another page sends."""
         if self._auth.mode == "none":
             return Principal(self._local, EVERYTHING, "nothing")
         bearer = _bearer(request)
+        if bearer is None:
+            return await self._by_cookie(request)
         if self._is_shared_token(bearer):
             return Principal(self._local, EVERYTHING, "token")
         if bearer.startswith("nlk_"):
-            return of_key(await identity.find_key(self._db, bearer))
+            return of_credential(await identity.find_key(self._db, bearer))
         if self._issuer is not None:
             return await self._issuer.admit(bearer)
         raise Unauthenticated("the bearer is nothing that this service knows")
+
+    async def _by_cookie(self, request: web.Request) -> Principal:
+        secret = cookies.read(request)
+        if secret is None:
+            raise Unauthenticated("the request carries neither a bearer nor a session")
+        return of_credential(await identity.find_session(self._db, secret, self._auth.pepper))
 
     def _is_shared_token(self, bearer: str) -> bool:
         if self._auth.mode != "token" or self._auth.token is None:
@@ -44,9 +53,12 @@ class Gate:
         return hmac.compare_digest(bearer.encode(errors="surrogateescape"), expected)
 
 
-def _bearer(request: web.Request) -> str:
-    """Raises Unauthenticated."""
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+def _bearer(request: web.Request) -> str | None:
+    """None without an Authorization header. Raises Unauthenticated for one of another kind."""
+    header = request.headers.get("Authorization")
+    if header is None:
+        return None
+    scheme, _, given = header.partition(" ")
     if scheme.lower() != "bearer" or not given.strip():
-        raise Unauthenticated("the request carries no bearer")
+        raise Unauthenticated("the Authorization header carries no bearer")
     return given.strip()

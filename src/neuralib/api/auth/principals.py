@@ -17,7 +17,7 @@ class Principal:
 
     owner: UUID
     scopes: frozenset[Scope]
-    by: Literal["nothing", "token", "key", "oidc"]
+    by: Literal["nothing", "token", "key", "oidc", "session"]
     """What said so; `nothing` is the single user of a loopback server."""
     credential: UUID | None = None
     """The row to look at again while a stream is open: it may be gone by then."""
@@ -30,5 +30,7 @@ class Principal:
             raise InsufficientScope(f"this needs the scope {' and '.join(missing)}")
 
 
-def of_key(key: Credential) -> Principal:
-    return Principal(key.owner_id, key.scopes, "key", key.id, key.expires_at)
+def of_credential(found: Credential) -> Principal:
+    """What a row of the database says."""
+    by: Literal["key", "session"] = "session" if found.kind == "session" else "key"
+    return Principal(found.owner_id, found.scopes, by, found.id, found.expires_at)

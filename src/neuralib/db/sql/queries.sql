@@ -55,6 +55,15 @@ select count(*) from credentials where kind = 'key' and owner_id = $1
 -- name: delete_key
 delete from credentials where kind = 'key' and id = $1 and ($2::uuid is null or owner_id = $2) returning *
 
+-- name: trim_sessions
+delete from credentials
+where kind = 'session' and owner_id = $1 and (expires_at <= now() or id in (
+    select id from credentials where kind = 'session' and owner_id = $1 order by id desc offset $2
+))
+
+-- name: delete_session
+delete from credentials where kind = 'session' and id = $1
+
 -- name: ended_credentials
 -- Of these, the ones that open nothing any more.
 select asked.id from unnest($1::uuid[]) as asked (id)
