@@ -1,17 +1,16 @@
 """Basic Pitch against its own package on ONNX Runtime: note creation alone, and from a WAV file to MIDI."""
 
 import asyncio
-import contextlib
-import io
 import json
-import logging
 import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _pairs import Case, Gate, Pair
+
+from neuralib.bench.pairs import Case, Gate, Pair
+from neuralib.bench.stock import basic_pitch_model, midi_bytes, predict
 
 SECONDS = 240
 RATE = 44_100
@@ -69,33 +68,18 @@ def from_file() -> tuple[list[dict[str, Any]], bytes]:
 
 @cache
 def stock_model() -> Any:
-    logging.disable(logging.WARNING)  # the package says at import which back ends are missing
-    from basic_pitch.inference import Model
-
-    logging.disable(logging.NOTSET)
-    return Model(executor().checkpoints[0].sources[0].find(song().parent)[0])
+    return basic_pitch_model(executor().checkpoints[0].sources[0].find(song().parent)[0])
 
 
 def stock_from_file() -> tuple[dict[str, Any], Any, list[Any]]:
-    model = stock_model()
-    from basic_pitch.inference import predict
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        output: tuple[dict[str, Any], Any, list[Any]] = predict(song(), model)
-    return output
+    return predict(stock_model(), song())
 
 
 def same_file(ours: Any, stock: Any) -> Gate:
     notes, midi = ours
     _, theirs, events = stock
-    same = len(notes) == len(events) and midi == written(theirs)
+    same = len(notes) == len(events) and midi == midi_bytes(theirs)
     return Gate(same, f"{len(notes)} notes, MIDI {'identical' if same else 'differs'}")
-
-
-def written(midi: Any) -> bytes:
-    file = io.BytesIO()
-    midi.write(file)
-    return file.getvalue()
 
 
 def make_end_to_end() -> Pair:
@@ -123,7 +107,7 @@ def make_notes() -> Pair:
     def gate(mine: Any, theirs: Any) -> Gate:
         events = [(n.start, n.end, n.pitch, n.amplitude, n.bends) for n in mine[0]]
         expected = [(s, e, p, float(a), tuple(map(int, bends))) for s, e, p, a, bends in theirs[1]]
-        same = events == expected and mine[1] == written(theirs[0])
+        same = events == expected and mine[1] == midi_bytes(theirs[0])
         return Gate(same, f"{len(events)} events {'identical' if same else 'differ'}")
 
     return Pair(ours, stock, gate, SECONDS)

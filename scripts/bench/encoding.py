@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from _pairs import Case, Gate, Pair
+from neuralib.bench.pairs import Case, Gate, Pair
 
 RATE = 44_100
 SECONDS = 60.0

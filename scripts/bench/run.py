@@ -4,7 +4,7 @@
     python scripts/bench/run.py --only sep.cpu.fp32 --only amt.cpu.notes
     python scripts/bench/run.py --list
 
-Every other file of this folder may expose `CASES: list[Case]` (see _pairs.py) and is found by its name. Exit
+Every other file of this folder may expose `CASES: list[Case]` (see neuralib/bench/pairs.py) and is found by its name. Exit
 code 1 when a gate fails or a floor is missed.
 """
 
@@ -18,22 +18,11 @@ import datetime as dt  # noqa: E402
 import gc  # noqa: E402
 import importlib.util  # noqa: E402
 import os  # noqa: E402
-import platform  # noqa: E402
-import statistics  # noqa: E402
-from importlib.metadata import PackageNotFoundError, version  # noqa: E402
 from pathlib import Path  # noqa: E402
 from types import ModuleType  # noqa: E402
 
-PACKAGES = (
-    "neuralib",
-    "torch",
-    "demucs",
-    "openai-whisper",
-    "basic-pitch",
-    "onnxruntime",
-    "numpy",
-    "soundfile",
-)
+from neuralib.bench import pairs  # noqa: E402
+
 HEAD = (
     "| name | against | gate | x stock | 90 % of medians | CPU time x | x real time | at least | aim | |\n"
     "|---|---|---|---|---|---|---|---|---|---|"
@@ -50,49 +39,24 @@ def load(name: str, file: Path) -> ModuleType:
     return module
 
 
-_pairs = load("_pairs", Path(HERE) / "_pairs.py")
-
-
-def cases() -> list["_pairs.Case"]:
-    files = sorted(f for f in Path(HERE).glob("*.py") if f.stem != "run" and not f.stem.startswith("_"))
+def cases() -> list["pairs.Case"]:
+    files = sorted(f for f in Path(HERE).glob("*.py") if f.stem != "run")
     modules = [
         load(f"bench_{f.stem}", f) for f in files if "\nCASES" in f.read_text()
     ]  # a script of its own has none
     return [case for module in modules for case in module.CASES]
 
 
-def row(result: "_pairs.Result") -> str:
+def row(result: "pairs.Result") -> str:
     case = result.case
     head = f"| {case.name} | {case.against} | {case.gate}: {result.gate.text} "
     tail = f"| {case.floor:g}x | {case.aim:g}x "
     if not result.gate.ok:
         return f"{head}| – | – | – | – {tail}| **GATE FAILED** |"
     low, high = result.interval()
-    speed = "–"
-    if result.audio_s:
-        speed = f"{result.audio_s / statistics.median(t.wall for t in result.ours):.1f}"
+    speed = f"{result.realtime:.1f}" if result.realtime else "–"
     verdict = "ok" if result.passed else "**TOO SLOW**"
     return f"{head}| **{result.ratio:.2f}** | {low:.2f} to {high:.2f} | {result.cpu_ratio:.2f} | {speed} {tail}| {verdict} |"
-
-
-def preamble(threads: int, pairs: int) -> str:
-    found = []
-    for package in PACKAGES:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    return (
-        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {cpu()}, {os.cpu_count()} cores, {threads} threads, "
-        f"{pairs} interleaved pairs; Python {platform.python_version()}, {', '.join(found)}."
-    )
-
-
-def cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def main() -> int:
@@ -105,7 +69,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--threads", type=int, default=min(os.cpu_count() or 1, 8))
     options = parser.parse_args()
-    # Both sides get the same threads; read by OpenMP when torch is imported, which happens inside make().
+    # Both sides get the same threads; read by OpenMP when torch is imported, which happens below.
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     known = cases()
     if options.list or not (options.all or options.only):
@@ -114,7 +78,10 @@ def main() -> int:
     unknown = set(options.only) - {case.name for case in known}
     if unknown:
         parser.error(f"no case named {', '.join(sorted(unknown))}; known: {', '.join(c.name for c in known)}")
-    print(preamble(options.threads, options.pairs), "", HEAD, sep="\n", flush=True)
+    print(
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {pairs.machine()}; {options.pairs} interleaved pairs.\n\n{HEAD}",
+        flush=True,
+    )
     passed = True
     for case in known:
         if options.only and case.name not in options.only:
@@ -124,7 +91,7 @@ def main() -> int:
                 f"| {case.name} | {case.against} | {case.gate} | not measured: {reason} | | | | {case.floor:g}x | {case.aim:g}x | |"
             )
             continue
-        result = _pairs.measure(case, options.pairs)
+        result = pairs.measure(case, options.pairs)
         passed = passed and result.passed
         print(row(result), flush=True)
         gc.collect()

@@ -10,7 +10,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from _pairs import Case, Gate, Pair
+from neuralib.bench.pairs import Case, Gate, Pair
+from neuralib.bench.stock import separate, separator
 
 STEMS = ["drums", "bass", "other", "vocals"]
 STOCK = "demucs Separator.separate_tensor"
@@ -51,19 +52,6 @@ def executor(networks: list[Any], name: str, device: str, precision: str) -> Any
     return made
 
 
-def separator(networks: list[Any], mixing: list[list[float]] | None, device: str) -> Any:
-    """Stock, with networks that it is given instead of a repository's."""
-    from demucs.api import Separator
-    from demucs.apply import BagOfModels
-
-    class Given(Separator):
-        def _load_model(self) -> None:
-            self._model = BagOfModels(networks, mixing)
-            self._audio_channels, self._samplerate = 2, 44_100
-
-    return Given(device=device, shifts=0)
-
-
 def song(seconds: float) -> Any:
     import numpy as np
 
@@ -77,7 +65,6 @@ def pair(
     members: int, stems: list[str], precision: str, least: float, device: str = "cpu", seconds: float = 30.0
 ) -> Pair:
     import numpy as np
-    import torch
 
     from neuralib.audio import RecordingWriter
     from neuralib.executors import RunContext
@@ -85,7 +72,7 @@ def pair(
 
     audio = song(seconds)
     networks = [network(seed) for seed in range(members)]
-    mixing = [[float(m == s) for s in range(4)] for m in range(4)] if members == 4 else None
+    mixing = [[float(m == s) for s in range(4)] for m in range(4)] if members == 4 else [[1.0] * 4]
     mine = executor(networks, "htdemucs_ft" if members == 4 else "htdemucs", device, precision)
     theirs = separator(networks, mixing, device)
     params = DemucsParams(mode="model", stems=tuple(stems))
@@ -98,8 +85,7 @@ def pair(
             return np.stack([stem.recording.read() for stem in output.audio])
 
     def stock() -> Any:
-        _, made = theirs.separate_tensor(torch.from_numpy(audio))
-        return np.stack([made[stem].numpy() for stem in stems])
+        return separate(theirs, audio, stems)
 
     def gate(left: Any, right: Any) -> Gate:
         snr = 10 * np.log10((right.astype(float) ** 2).sum() / ((left.astype(float) - right) ** 2).sum())

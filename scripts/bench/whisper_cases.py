@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _pairs import Case, Gate, Pair
+
+from neuralib.bench.pairs import Case, Gate, Pair
+from neuralib.bench.peers import timed_words
+from neuralib.bench.stock import transcribe, whisper_model
 
 HERE = Path(__file__).parent
 RATE = 16_000
@@ -81,34 +84,11 @@ def ours(pieces: list[Any], **params: Any) -> list[dict[str, Any]]:
 
 @cache
 def stock_model() -> Any:
-    from dataclasses import asdict
-
-    import whisper
-    from whisper.model import ModelDimensions
-
-    from neuralib.executors.whisper.loading import read_checkpoint
-
-    dims, tensors = read_checkpoint(weights().files[0])
-    model = whisper.model.Whisper(ModelDimensions(**asdict(dims)))
-    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    model.set_alignment_heads(whisper._ALIGNMENT_HEADS["base"])  # noqa: SLF001
-    return model.eval()
+    return whisper_model(weights(), "cpu")
 
 
 def stock(samples: Any) -> dict[str, Any]:
-    import torch
-    import whisper
-
-    torch.manual_seed(0)
-    return dict(whisper.transcribe(stock_model(), samples, word_timestamps=True, fp16=False))
-
-
-def timed_words(document: dict[str, Any]) -> list[tuple[str, float, float]]:
-    words = (word for segment in document["segments"] for word in segment["words"])
-    return [
-        ((w.get("text") or w["word"]).strip(), round(float(w["start"]), 3), round(float(w["end"]), 3))
-        for w in words
-    ]
+    return transcribe(stock_model(), samples)
 
 
 def same_words(mine: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> Gate:

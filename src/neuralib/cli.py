@@ -232,6 +232,21 @@ def check(options: argparse.Namespace, settings: Settings) -> int:
     return terminal.report(findings)
 
 
+def bench(options: argparse.Namespace, settings: Settings) -> int:
+    from .bench import compare
+    from .worker import make_resolver
+
+    registry, resolver = load_registry(), make_resolver(settings, default_cache())
+    names = options.models.split(",") if options.models else list(ALL)
+    if options.song is not None and not options.song.is_file():
+        raise MissingFile(f"{options.song}: no such file")
+    with as_file(files("neuralib") / "demo" / "song.ogg") as demo_song:
+        song = options.song or demo_song
+        return terminal.show_bench(
+            compare(settings, registry, resolver, song, names, options.pairs), options.pairs
+        )
+
+
 # ── the parser ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -276,6 +291,13 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("models", models, "Show, fetch or verify weights.")
     sub.add_argument("action", nargs="?", choices=("list", "pull", "verify"), default="list")
     sub.add_argument("name", nargs="?", metavar="MODEL[/WEIGHTS]")
+    sub = command(
+        "bench", bench, "The models on this machine beside their published packages: speed and gate."
+    )
+    sub.add_argument("song", type=Path, metavar="SONG", nargs="?", help="default: the song of `demo`")
+    sub.add_argument("--models", metavar="A,B", help=f"which models, and weights: {','.join(ALL)}")
+    sub.add_argument("--pairs", type=_positive, default=3, help="how often both sides run (default 3)")
+    _device(sub)
     command("migrate", migrate, "Bring the schema of an external database up to date.")
     _keys_parser(command("keys", keys, "Make, show or revoke the keys that open the API."), data)
     sub = command("doctor", check, "What works on this machine, and the mend for what does not.")
@@ -331,6 +353,13 @@ def _expiry(text: str) -> datetime:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError("say 90d, 12h or a date such as 2030-01-31") from error
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
 
 
 def _address(parser: argparse.ArgumentParser) -> None:

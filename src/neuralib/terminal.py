@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +13,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from .bench import Line
+from .bench.pairs import Result, machine
 from .config import Settings, default_cache
 from .devices import find_device
 from .doctor import Finding, weights_of
@@ -170,9 +172,38 @@ def list_models(registry: Registry, resolver: Resolver, settings: Settings) -> i
                 "yes" if checkpoint.commercial_use else "no",
                 source,
             )
-    wide = Console(highlight=False, width=None if console.is_terminal else 1000)
-    wide.print(table)
+    _wide().print(table)
     return 0
+
+
+def show_bench(lines: Iterable[Line], pairs: int) -> int:
+    """`bench`: how fast each model is here and beside its package; the exit code, 1 when an answer differs."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("MODEL", "DEVICE", "PRECISION", "X REAL TIME", "X PACKAGE", "PACKAGE", "SAME ANSWER"):
+        table.add_column(column, no_wrap=True)
+    passed = True
+    for line in lines:
+        speed, ratio, gate = _speeds(line.result) if line.result else ("", "", line.note)
+        table.add_row(
+            _model(line.model), line.device, line.precision, speed, ratio, line.against, escape(gate)
+        )
+        passed = passed and (line.result is None or line.result.gate.ok)
+    _wide().print(table)
+    print(f"{machine()}; medians of {pairs} interleaved pairs, in brackets the middle 90 % of the median")
+    return 0 if passed else 1
+
+
+def _speeds(result: Result) -> tuple[str, str, str]:
+    if not result.gate.ok:
+        return "", "", f"NO: {result.gate.text}"
+    low, high = result.interval()
+    ratio = f"{result.ratio:.2f} ({low:.2f} to {high:.2f})"
+    return f"{result.realtime:.1f}" if result.realtime else "", ratio, f"yes: {result.gate.text}"
+
+
+def _wide() -> Console:
+    """A table's lines stay whole where nobody sees where they would break."""
+    return Console(highlight=False, width=None if console.is_terminal else 1000)
 
 
 def bytes_progress(done: int, total: int) -> None:

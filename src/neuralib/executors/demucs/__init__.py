@@ -15,7 +15,6 @@ Everything heavy is imported by `load`: this module also serves to validate para
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from neuralib.audio import Samples, resample
@@ -32,7 +31,7 @@ from neuralib.executors import (
     Weights,
 )
 
-from .checkpoints import CHECKPOINTS, Shape, shape_of, shape_of_file
+from .checkpoints import CHECKPOINTS, Shape, shape_of, shape_of_weights
 from .fidelity import Finisher, at_rate, fold
 from .params import DemucsParams
 from .task import Task
@@ -70,7 +69,7 @@ class Demucs(Executor[DemucsParams]):
         if precision not in networks.precisions(self._device):
             raise PrecisionUnsupported(f"{self._device.type} does not run Demucs in {precision}")
         members = [networks.read(path) for path in weights.files] if weights.files else [networks.untrained()]
-        self._shape = _shape(weights)
+        self._shape = shape_of_weights(weights)
         self._networks = [
             networks.ready(network, self._shape.heard(member), self._device, precision)
             for member, network in enumerate(members)
@@ -139,16 +138,6 @@ class Demucs(Executor[DemucsParams]):
             import torch
 
             torch.cuda.empty_cache()
-
-
-def _shape(weights: Weights) -> Shape:
-    """Windows and stems as the first file says, the bag as it is declared; else all members count alike."""
-    members = len(weights.files)
-    shape = shape_of_file(weights.files[0]) if members else Shape()
-    for checkpoint in CHECKPOINTS:
-        if checkpoint.name == weights.name and len(mixing := shape_of(checkpoint).mixing) == members:
-            return replace(shape, mixing=mixing)
-    return replace(shape, mixing=shape.mixing * max(members, 1))
 
 
 def _voices(shape: Shape, member: int, stems: Sequence[str]) -> "list[Voice]":

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from neuralib.executors import Bundled, Checkpoint, Hub, Untrained
+from neuralib.executors import Bundled, Checkpoint, Hub, Untrained, Weights
 
 FOUR = ("drums", "bass", "other", "vocals")
 SIX = (*FOUR, "guitar", "piano")
@@ -183,3 +183,15 @@ CHECKPOINTS = (
         details=Shape().details,
     ),
 )
+
+
+def shape_of_weights(weights: Weights) -> Shape:
+    """Windows and stems as the first file says, the bag as it is declared; else all members count alike. Raises
+    what `shape_of_file` raises.
+    """
+    members = len(weights.files)
+    shape = shape_of_file(weights.files[0]) if members else Shape()
+    for checkpoint in CHECKPOINTS:
+        if checkpoint.name == weights.name and len(mixing := shape_of(checkpoint).mixing) == members:
+            return replace(shape, mixing=mixing)
+    return replace(shape, mixing=shape.mixing * max(members, 1))

@@ -6,13 +6,28 @@ compares what the two sides returned; when it fails there is no ratio at all.
 """
 
 import gc
+import os
+import platform
 import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
+
+PACKAGES = (
+    "neuralib",
+    "torch",
+    "demucs",
+    "openai-whisper",
+    "basic-pitch",
+    "onnxruntime",
+    "numpy",
+    "soundfile",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +100,16 @@ class Result:
     def passed(self) -> bool:
         return self.gate.ok and self.ratio >= self.case.floor
 
+    @property
+    def realtime(self) -> float | None:
+        """Seconds of audio that ours works through in a second."""
+        if self.audio_s is None:
+            return None
+        return self.audio_s / statistics.median(timing.wall for timing in self.ours)
+
     def interval(self, draws: int = 2000) -> tuple[float, float]:
         """The middle 90 % of the median under resampling of the pairs."""
-        rng, ratios = random.Random(0), self.ratios
+        rng, ratios = random.Random(0), self.ratios  # noqa: S311 - draws again from what was measured
         medians = sorted(statistics.median(rng.choices(ratios, k=len(ratios))) for _ in range(draws))
         return medians[draws // 20], medians[-draws // 20]
 
@@ -98,7 +120,8 @@ def measure(case: Case, pairs: int) -> Result:
     gate = pair.gate(pair.ours(), pair.stock())
     if not gate.ok:
         return Result(case, gate)
-    ours, stock = [], []
+    ours: list[Timing] = []
+    stock: list[Timing] = []
     for index in range(pairs):
         sides = [(pair.ours, ours), (pair.stock, stock)]
         for run, timings in sides if index % 2 == 0 else reversed(sides):
@@ -113,3 +136,27 @@ def _timed(timings: list[Timing]) -> Iterator[None]:
     wall, cpu = time.perf_counter(), time.process_time()
     yield
     timings.append(Timing(time.perf_counter() - wall, time.process_time() - cpu))
+
+
+def machine() -> str:
+    """Processor, cores, threads, and the versions of what was measured."""
+    import torch
+
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return (
+        f"{_cpu()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads{gpu}; "
+        f"Python {platform.python_version()}, {', '.join(found)}"
+    )
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
