@@ -62,6 +62,8 @@ class Worker:
         residency = Residency(settings.device.memory_mib << 20)
         self._runners = {model: _runner(services, model, resolver, residency) for model in models}
         self._rung = {model: asyncio.Event() for model in models}
+        self._served: dict[str, dict[int, UUID]] = {model: {} for model in models}
+        """Whom the last job was claimed for, at each priority: owners take turns."""
         # A job may be here twice: fenced and still on the thread, and claimed anew.
         self._running: set[Execution] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -174,7 +176,7 @@ class Worker:
     async def _claim(self, model: str) -> Job | None:
         try:
             async with self._services.db.statements() as db:
-                return await rows.claim(db, model, self.name, self._lease)
+                return await rows.claim(db, model, self.name, self._lease, self._served[model])
         except Unavailable as error:
             log.warning("claim.failed", model=model, error=error.detail)
         except Exception:
@@ -185,6 +187,8 @@ class Worker:
         self, job: Job, slots: asyncio.Semaphore, before: Sequence[asyncio.Task[None]]
     ) -> asyncio.Task[None]:
         """Carry out a job after those `before` it have ended."""
+        if job.attempt == 1:  # else it had its turn before
+            self._served[job.model][job.priority] = job.owner_id
         execution = Execution(self._services, job, self._runners[job.model], after=before)
         self._running.add(execution)
         if self._stopping.is_set():  # claimed in the moment of the stop

@@ -16,6 +16,7 @@ from neuralib.config import Settings
 from neuralib.db import assets as asset_rows
 from neuralib.db import events as event_rows
 from neuralib.db import jobs as rows
+from neuralib.db import libraries as library_rows
 from neuralib.entities import Blob, Job, JobState, NewAsset, new_id
 from neuralib.errors import (
     AlreadyExists,
@@ -86,8 +87,7 @@ async def lane(services: Services) -> AsyncIterator[str]:
     yield f"model-{uuid4()}"
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def submit(services: Services, owner: UUID, song: UUID, lane: str) -> Submit:
+def submitter(services: Services, owner: UUID, song: UUID, lane: str) -> Submit:
     async def submit(**more: Any) -> Job:
         view = await jobs.submit(
             services, owner, JobRequest(song, model="echo", **{"on_existing": OnExisting.RERUN, **more})
@@ -97,6 +97,23 @@ async def submit(services: Services, owner: UUID, song: UUID, lane: str) -> Subm
         return replace(view.job, model=lane)
 
     return submit
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def submit(services: Services, owner: UUID, song: UUID, lane: str) -> Submit:
+    return submitter(services, owner, song, lane)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def people(services: Services, lane: str) -> list[Submit]:
+    """Five others, who submit into the same lane."""
+    found = []
+    for _ in range(5):
+        async with services.db.transaction() as tx:
+            other = await library_rows.upsert_owner(tx, f"test-{uuid4()}")
+        library = (await libraries.create(services, other, name="Theirs")).id
+        found.append(submitter(services, other, await a_song(services, other, library), lane))
+    return found
 
 
 async def claim(services: Services, lane: str, lease: timedelta = LEASE, worker: str = "w") -> Job | None:
@@ -170,6 +187,135 @@ async def test_the_position_of_a_job_is_the_number_of_claims_before_its_own(
     submitted = [await submit(priority=p) for p in (0, 10, 0)]
     positions = [(await jobs.get(services, owner, job.id)).position for job in submitted]
     assert positions == [1, 0, 2]
+
+
+# ── fair share ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Server:
+    """What a worker remembers between its claims."""
+
+    def __init__(self, services: Services, lane: str) -> None:
+        self._services = services
+        self._lane = lane
+        self._served: dict[int, UUID] = {}
+
+    async def claim(self, lease: timedelta = LEASE) -> Job | None:
+        async with self._services.db.statements() as db:
+            job = await rows.claim(db, self._lane, "w", lease, self._served)
+        if job is not None and job.attempt == 1:
+            self._served[job.priority] = job.owner_id
+        return job
+
+    async def all(self) -> list[Job]:
+        found = []
+        while (job := await self.claim()) is not None:
+            found.append(job)
+        return found
+
+
+@pytest.fixture
+def server(services: Services, lane: str) -> Server:
+    return Server(services, lane)
+
+
+@pytest.mark.parametrize("waiting", [(5, 5, 5, 5, 5), (5, 1, 1, 1, 1), (1, 5, 0, 3, 2), (2, 0, 0, 0, 5)])
+async def test_in_every_round_each_owner_who_waits_has_one_turn(
+    server: Server, people: list[Submit], waiting: tuple[int, ...]
+) -> None:
+    for submit, count in zip(people, waiting, strict=True):
+        for _ in range(count):
+            await submit()
+    order = [job.owner_id for job in await server.all()]
+    assert len(order) == sum(waiting)
+    for round_ in range(max(waiting)):
+        turns, order = (
+            order[: sum(count > round_ for count in waiting)],
+            order[sum(count > round_ for count in waiting) :],
+        )
+        assert len(set(turns)) == len(turns), f"round {round_}"
+
+
+async def test_who_floods_the_queue_delays_another_by_one_job(server: Server, people: list[Submit]) -> None:
+    flood, other = people[:2]
+    for _ in range(LIMIT):
+        await flood()
+    for _ in range(2):
+        await server.claim()
+    late = await other()
+    assert late.id in {job.id for job in (await server.claim(), await server.claim()) if job}
+
+
+async def test_each_owner_s_own_jobs_go_in_their_order(server: Server, people: list[Submit]) -> None:
+    submitted = [(await submit()) for _ in range(4) for submit in people]
+    claimed = await server.all()
+    for owner in {job.owner_id for job in submitted}:
+        mine = [job.id for job in submitted if job.owner_id == owner]
+        assert [job.id for job in claimed if job.owner_id == owner] == mine
+
+
+async def test_what_is_urgent_goes_before_anybody_s_turn_and_costs_nobody_his(
+    server: Server, people: list[Submit]
+) -> None:
+    flood, other, urgent = people[:3]
+    normal = [await flood(), await flood(), await other(), await other()]
+    turns = []
+    for _ in normal:
+        hurried = await urgent(priority=10)
+        assert (await server.claim()).id == hurried.id
+        turns.append((await server.claim()).owner_id)
+    assert turns[0] != turns[1] != turns[2] != turns[3]
+
+
+async def test_what_came_back_goes_before_anybody_s_turn(
+    services: Services, server: Server, people: list[Submit]
+) -> None:
+    lost = [await submit() for submit in people[:2]]
+    for _ in lost:
+        await server.claim(AT_ONCE)
+    for submit in people:
+        await submit()
+    await jobs.rescue(services)
+    again = [await server.claim() for _ in lost]
+    assert [job.id for job in again] == [job.id for job in lost], "the older one first"
+    assert len({job.owner_id for job in await server.all()}) == len(people)
+
+
+async def test_while_others_hold_what_is_urgent_a_claim_takes_something_else(
+    services: Services, server: Server, people: list[Submit]
+) -> None:
+    urgent, normal = await people[0](priority=10), await people[1]()
+    async with services.db.transaction() as tx:
+        await rows.get(tx, urgent.owner_id, urgent.id, lock=True)
+        assert (await server.claim()).id == normal.id
+
+
+async def test_many_workers_at_once_share_out_the_jobs_of_many_owners(
+    services: Services, lane: str, people: list[Submit]
+) -> None:
+    submitted = {(await submit()).id for _ in range(LIMIT) for submit in people}
+    servers = [Server(services, lane) for _ in range(8)]
+    claimed = [job.id for found in await asyncio.gather(*(each.all() for each in servers)) for job in found]
+    assert sorted(claimed) == sorted(submitted)
+
+
+async def test_the_position_counts_no_more_turns_of_the_others_than_come_before(
+    services: Services, people: list[Submit]
+) -> None:
+    flood, other = people[:2]
+    many = [await flood() for _ in range(LIMIT)]
+    late = await other()
+    at_most = [(await jobs.get(services, job.owner_id, job.id)).position for job in (*many, late)]
+    assert at_most == [1, 2, 3, 4, 5, 1]
+
+
+async def test_no_job_goes_later_than_its_position(
+    services: Services, server: Server, people: list[Submit]
+) -> None:
+    submitted = [await people[n % 3 if n < 9 else 4](priority=10 * (n % 4 == 0)) for n in range(12)]
+    at_most = {job.id: (await jobs.get(services, job.owner_id, job.id)).position for job in submitted}
+    for before, job in enumerate(await server.all()):
+        assert before <= at_most[job.id]
 
 
 # ── the fence ─────────────────────────────────────────────────────────────────────────────────────────

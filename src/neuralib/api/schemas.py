@@ -387,7 +387,13 @@ class Progress(BaseModel):
 
 
 class QueuePlace(Reply):
-    position: Annotated[int, Field(description="How many jobs of the model go before this one.")]
+    position: Annotated[
+        int,
+        Field(
+            description="How many jobs of the model go before this one, at most and as things stand: owners take turns. "
+            "1000: so many or more."
+        ),
+    ]
 
 
 class JobOutput(Reply):

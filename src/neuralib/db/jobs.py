@@ -11,6 +11,9 @@ from neuralib.errors import NotFound
 
 from . import Connection, Row
 
+FAR = 1000
+"""Nobody needs to know how many jobs more than this go before his."""
+
 _COLUMNS = [f.name for f in fields(Job)]
 
 
@@ -99,14 +102,21 @@ async def count_active(tx: Connection, owner: UUID) -> int:
 
 
 async def position(tx: Connection, job: UUID) -> int:
-    """How many jobs of its model go before a queued one."""
-    count: int = await tx.value("queue_position", job)
+    """How many jobs of its model go before a queued one, as things stand and at most; owners take turns, so others
+    may still come in between. Counting stops at FAR.
+    """
+    count: int = await tx.value("queue_position", job, FAR)
     return count
 
 
-async def claim(tx: Connection, model: str, worker: str, lease: timedelta) -> Job | None:
-    """Take the next job of a model: highest priority first, then the one that waited longest."""
-    return _maybe(await tx.one("claim_job", model, worker, lease))
+async def claim(
+    tx: Connection, model: str, worker: str, lease: timedelta, served: Mapping[int, UUID] | None = None
+) -> Job | None:
+    """Take the next job of a model: highest priority first; then owners in turn, and of each the job that waited
+    longest. `served` is whom this worker served last at each priority; the first in line without it.
+    """
+    last = served or {}
+    return _maybe(await tx.one("claim_job", model, worker, lease, list(last), list(last.values())))
 
 
 async def renew(

@@ -248,24 +248,87 @@ limit $7
 select count(*) from jobs where owner_id = $1 and state in ('queued', 'running')
 
 -- name: queue_position
--- How many queued jobs of the model go before this one.
-select count(*) from jobs q, jobs me
-where me.id = $1 and q.model = me.model and q.state = 'queued' and me.state = 'queued' and q.id <> me.id
-  and (q.priority, me.queued_at, me.id) > (me.priority, q.queued_at, q.id)
+-- How many queued jobs of the model go before this one: what is more urgent, what had its turn before, the owner's own
+-- older ones, and as many turns of every other owner as may come until then. Counting stops at $2.
+with recursive me as (
+    select model, priority, owner_id, queued_at, id, attempt from jobs where id = $1 and state = 'queued'
+), older as (
+    select count(*) as n from (
+        select from jobs q, me
+        where q.state = 'queued' and q.model = me.model and q.priority = me.priority and q.owner_id = me.owner_id
+          and q.attempt = 0 and (q.queued_at, q.id) < (me.queued_at, me.id)
+        limit $2
+    ) counted
+), waiting as (  -- each owner by one step along the index
+    (select q.owner_id from jobs q
+     where q.state = 'queued' and q.model = (select model from me) and q.priority = (select priority from me)
+     order by q.owner_id limit 1)
+    union all
+    select (select q.owner_id from jobs q
+            where q.state = 'queued' and q.model = (select model from me) and q.priority = (select priority from me)
+              and q.owner_id > w.owner_id
+            order by q.owner_id limit 1)
+    from waiting w where w.owner_id is not null
+)
+select count(*) from (
+    select from jobs q
+    where q.state = 'queued' and q.model = (select model from me) and q.priority > (select priority from me)
+    union all
+    select from jobs q, me
+    where q.state = 'queued' and q.model = me.model and q.priority = me.priority and q.attempt > 0
+      and (me.attempt = 0 or (q.queued_at, q.id) < (me.queued_at, me.id))
+    union all
+    select from me, generate_series(1, (select n from older)) where me.attempt = 0
+    union all
+    select from me, waiting w, lateral (
+        select from jobs q
+        where q.state = 'queued' and q.model = me.model and q.priority = me.priority and q.owner_id = w.owner_id
+          and q.attempt = 0
+        limit (select n + 1 from older)
+    ) turns
+    where me.attempt = 0 and w.owner_id <> me.owner_id
+    limit $2
+) before
 
 -- name: claim_job
--- The sub-select is fenced by `materialized`: inlined, the planner may run it more than once and claim too many.
-with next as materialized (
+-- The most urgent jobs first. Among those: what had its turn before and came back; then the oldest job of the owner who
+-- follows the one that this worker served last ($4 and $5: priorities, and whom it served there); after the last owner
+-- the first again. The last step also finds what is less urgent when others hold the rest.
+-- Each is fenced by `materialized`: inlined, the planner may run it more than once and claim too many. `most` is asked for
+-- by scalar sub-selects, so that each is one walk along an index.
+with most as materialized (
+    select priority from jobs where state = 'queued' and model = $1 and not_before <= now()
+    order by priority desc limit 1
+), served as materialized (
+    select owner from unnest($4::smallint[], $5::uuid[]) as last (priority, owner)
+    where priority = (select priority from most)
+), again as materialized (
     select id from jobs
-    where state = 'queued' and model = $1 and not_before <= now()
-    order by priority desc, queued_at, id
+    where state = 'queued' and attempt > 0 and model = $1 and priority = (select priority from most)
+      and not_before <= now()
+    order by queued_at, id
+    for update skip locked
+    limit 1
+), following as materialized (
+    select id from jobs
+    where state = 'queued' and model = $1 and priority = (select priority from most)
+      and owner_id > (select owner from served)
+      and not_before <= now() and not exists (select from again)
+    order by owner_id, queued_at, id
+    for update skip locked
+    limit 1
+), first as materialized (
+    select id from jobs
+    where state = 'queued' and model = $1
+      and not_before <= now() and not exists (select from again) and not exists (select from following)
+    order by priority desc, owner_id, queued_at, id
     for update skip locked
     limit 1
 )
 update jobs j
 set state = 'running', attempt = attempt + 1, worker = $2, lease_until = now() + $3::interval,
     started_at = coalesce(started_at, now()), progress = '{}'
-from next where j.id = next.id
+where j.id = coalesce((select id from again), (select id from following), (select id from first))
 returning j.*
 
 -- name: renew_leases
