@@ -89,7 +89,7 @@ class Runner:
         residency: Residency | None = None,
     ) -> None:
         self.model = executor.name
-        self.together = min(executor.together, together)
+        self._together = together
         self._class = executor
         self._resolver = resolver
         self._device_name = device
@@ -109,6 +109,11 @@ class Runner:
     def loaded(self) -> list[Loaded]:
         """What is resident, most recently used last."""
         return list(self._loaded.values())
+
+    @property
+    def together(self) -> int:
+        """How many runs go side by side: one until something is loaded that gains from more."""
+        return min(self._together, max((loaded.executor.together for loaded in self.loaded), default=1))
 
     @property
     def held(self) -> int:
@@ -154,7 +159,7 @@ class Runner:
         executor raises; what is not ours becomes ExecutorFailed.
         """
         name, work = checkpoint or self._default, Work(recording, params, RunContext(scratch, report))
-        if self.together == 1:
+        if min(self._together, self._class.together) == 1:
             return await self._on_thread(self._run, name, work)
         seat = _Seat(work)
         self._lines[name].append(seat)
@@ -250,12 +255,13 @@ class Runner:
         started = time.monotonic()
         try:
             output = self._attempt(loaded.executor, work)
-        except BaseException as error:  # SystemExit too: what a plug-in does must not end the worker
-            raise self._ours(error) from error
+            failed = _wrong_facts(output)
+        except BaseException as error:  # noqa: BLE001 - SystemExit too: what a plug-in does must not end the worker
+            failed = self._ours(error)
         finally:
             self._busy_until = time.monotonic()
-        if (wrong := _wrong_facts(output)) is not None:
-            raise wrong
+        if failed is not None:
+            raise failed
         return Outcome(output, loaded, time.monotonic() - started)
 
     def _attempt(self, executor: Executor[Any], work: Work[Any]) -> Output:
@@ -268,13 +274,31 @@ class Runner:
         return executor.run(work.recording, work.params, work.context)
 
     def _share(self, checkpoint: str) -> None:
-        """Run who is in line for these weights side by side. Who comes meanwhile joins, until a call waits for the
-        thread or somebody for other weights.
+        """Run who is in line for these weights side by side. When the device is full, those who have not ended begin
+        again: once with the room that idle models leave, then with half as many side by side.
+        """
+        dropped = False
+        while (broken := self._side_by_side(checkpoint)) is not None:
+            seats, error = broken
+            if not isinstance(error, OutOfMemory):
+                return _fail(seats, error)
+            if not dropped and self._residency.drop_idle(self):
+                dropped = True
+            elif len(seats) > 1:
+                self._together = len(seats) // 2
+            else:
+                return _fail(seats, error)
+            self._lines[checkpoint].extendleft(reversed(seats))
+        return None
+
+    def _side_by_side(self, checkpoint: str) -> tuple[list[_Seat], NeuralibError] | None:
+        """Once. Who comes meanwhile joins, until a call waits for the thread or somebody for other weights. Who did
+        not get to the end is returned, with the reason.
         """
         seats: dict[Work[Any], _Seat] = {}
         first = self._next_seat(checkpoint)
         if first is None:
-            return  # an earlier turn took everybody along
+            return None  # an earlier turn took everybody along
         seats[first.work] = first
         given = [first.work]
 
@@ -290,25 +314,23 @@ class Runner:
         try:
             loaded = self._load(checkpoint)
             self._busy_until = float("inf")
-            for work, result in loaded.executor.run_together(take, self.together):
+            size = min(self._together, loaded.executor.together)
+            for work, result in loaded.executor.run_together(take, size):
                 self._settle(seats.pop(work), result, loaded)
-            for seat in seats.values():
-                seat.ended.set_exception(ExecutorFailed(f"{self.model} lost a run that it took"))
-        except BaseException as error:  # noqa: BLE001 - each of them hears of it
-            shared = self._ours(error)
-            if isinstance(shared, OutOfMemory):  # all come again, then with more room or fewer side by side
-                self.together = max(1, self.together // (1 if self._residency.drop_idle(self) else 2))
-            for seat in seats.values():
-                seat.ended.set_exception(shared)
+            error: NeuralibError = ExecutorFailed(f"{self.model} lost a run that it took")
+        except BaseException as caught:  # noqa: BLE001 - each of them hears of it
+            error = self._ours(caught)
         finally:
             self._busy_until = time.monotonic()
+        return (list(seats.values()), error) if seats else None
 
     def _next_seat(self, checkpoint: str) -> _Seat | None:
         """The next in line who still wants to run, now that it begins."""
         line = self._lines[checkpoint]
         while line:
             seat = line.popleft()
-            if not seat.ended.set_running_or_notify_cancel():
+            begins_again = seat.ended.running()
+            if not begins_again and not seat.ended.set_running_or_notify_cancel():
                 continue
             try:
                 seat.work.context.report(0, 0)
@@ -333,6 +355,10 @@ class Runner:
 
     def _ours(self, error: BaseException) -> NeuralibError:
         """What a run raised, as an error that has a code."""
+        if isinstance(
+            error, OutOfMemory
+        ):  # without the frames that it came through: they hold what filled the device
+            return OutOfMemory(error.detail)
         if isinstance(error, NeuralibError):
             return error
         if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
@@ -382,7 +408,12 @@ def _size(weights: Weights | None) -> int:
     return sum(path.stat().st_size for path in weights.files) if weights else 0
 
 
-def _wrong_facts(output: Output) -> ExecutorFailed | None:
+def _fail(seats: list[_Seat], error: NeuralibError) -> None:
+    for seat in seats:
+        seat.ended.set_exception(error)
+
+
+def _wrong_facts(output: Output) -> NeuralibError | None:
     """Facts go into PostgreSQL: what is wrong with them is said now, when it is clear whose mistake it is."""
     for facts in (output.facts, *(o.facts for o in output.audio), *(o.facts for o in output.files)):
         try:

@@ -143,21 +143,23 @@ class Worker:
 
     async def _serve(self, model: str) -> None:
         """Claim while there is a free slot; otherwise sleep until the bell rings or the poll is due."""
-        slots = asyncio.Semaphore(self._runners[model].together + self._services.settings.worker.slots - 1)
         rung = self._rung[model]
         while True:
-            await slots.acquire()
             rung.clear()
             if self._stopping.is_set():
                 return
-            if await self._take(model, slots):
+            if self._has_room(model) and await self._take(model):
                 continue
-            slots.release()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._services.settings.worker.poll_s):
                     await rung.wait()
 
-    async def _take(self, model: str, slots: asyncio.Semaphore) -> bool:
+    def _has_room(self, model: str) -> bool:
+        """Whether a job more could decode while others compute: how many those are may change with the device."""
+        held = sum(execution.job.model == model for execution in self._running)
+        return held < self._runners[model].together + self._services.settings.worker.slots - 1
+
+    async def _take(self, model: str) -> bool:
         """Claim and start a job; whether there was one. A job whose worker died before runs alone: it may be what killed
         that worker, and whoever ran beside it would lose an attempt each time.
         """
@@ -168,7 +170,7 @@ class Worker:
             if job is None:
                 return False
             before = [*self._tasks] if job.crashes else []
-            started = self._start(job, slots, before)
+            started = self._start(job, before)
             if job.crashes:
                 await asyncio.wait([started])
             return True
@@ -183,9 +185,7 @@ class Worker:
             log.exception("claim.failed", model=model)
         return None
 
-    def _start(
-        self, job: Job, slots: asyncio.Semaphore, before: Sequence[asyncio.Task[None]]
-    ) -> asyncio.Task[None]:
+    def _start(self, job: Job, before: Sequence[asyncio.Task[None]]) -> asyncio.Task[None]:
         """Carry out a job after those `before` it have ended."""
         if job.attempt == 1:  # else it had its turn before
             self._served[job.model][job.priority] = job.owner_id
@@ -199,7 +199,6 @@ class Worker:
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
             self._running.discard(execution)
-            slots.release()
             self._rung[job.model].set()
 
         task.add_done_callback(ended)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from neuralib.errors import (
     PrecisionUnsupported,
     ValidationFailed,
 )
-from neuralib.executors import Output, RunContext, Weights
+from neuralib.executors import Output, RunContext, Weights, Work
 from neuralib.executors.demucs import CHECKPOINTS, Demucs, DemucsParams
 from neuralib.executors.demucs.checkpoints import arguments, header
 from neuralib.executors.demucs.networks import ready
@@ -126,13 +127,19 @@ class Studio:
             writer.write(audio)
             return writer.close()
 
-    def run(
-        self, executor: Demucs, mix: Recording, watch: Callable[[int, int], None] | None = None, **params: Any
-    ) -> Output:
+    def work(
+        self, mix: Recording, watch: Callable[[int, int], None] | None = None, **params: Any
+    ) -> Work[DemucsParams]:
         self.runs += 1
         scratch = self.folder / f"run-{self.runs}"
         scratch.mkdir()
-        return executor.run(mix, DemucsParams(**params), RunContext(scratch, watch or Watch()))
+        return Work(mix, DemucsParams(**params), RunContext(scratch, watch or Watch()))
+
+    def run(
+        self, executor: Demucs, mix: Recording, watch: Callable[[int, int], None] | None = None, **params: Any
+    ) -> Output:
+        work = self.work(mix, watch, **params)
+        return executor.run(mix, work.params, work.context)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -478,6 +485,48 @@ def test_a_cancelled_run_stops_within_a_window(spectral, studio, window):
         studio.run(spectral[1], studio.recording(song(2.0)), watch)
     done, total = watch.heard[-1]
     assert done == (total if window < 0 else window)
+
+
+# ── several at once ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("fixture", ["transformer", "spectral"])
+def test_recordings_that_share_batches_say_what_each_says_alone(request, studio, fixture):
+    """Of other rates, channels, levels and wishes; one is stopped on its way and one is no sound."""
+    _, executor = request.getfixturevalue(fixture)
+    loud = studio.recording(song(1.7))
+    mono = studio.recording(0.01 * song(1.2, 48_000, 1, seed=1), 48_000)
+    six = studio.recording(song(0.4, 22_050, 6, seed=2), 22_050)
+    broken = song(0.5)
+    broken[0, 5] = np.inf
+    wishes: list[tuple[Recording, Watch, dict[str, Any]]] = [
+        (loud, Watch(), {}),
+        (mono, Watch(), {"stems": ["vocals", "bass"], "shifts": 2, "seed": 4}),
+        (loud, Watch(cancel_at=2), {}),
+        (six, Watch(), {"overlap": 0.6, "mode": "model"}),
+        (studio.recording(broken), Watch(), {}),
+        (loud, Watch(), {"segment_s": 0.5, "stems": [], "mixes": [{"name": "x", "gains_db": {"bass": -6}}]}),
+    ]
+    works = [studio.work(mix, watch, batch=8, **wish) for mix, watch, wish in wishes]
+    ended = dict(executor.run_together(partial(next, iter(works), None), 4))
+    stopped, refused = ended.pop(works[2]), ended.pop(works[4])
+    assert (type(stopped), type(refused)) == (Cancelled, NonFiniteAudio)
+    for work, output in ended.items():
+        alone = studio.run(
+            executor, work.recording, **{**work.params.model_dump(exclude={"preset"}), "batch": 1}
+        )
+        assert [audio.name for audio in output.audio] == [audio.name for audio in alone.audio]
+        assert snr(stems_of(output), stems_of(alone)) >= 90
+        assert {**output.facts, "null_dbfs": None} == {**alone.facts, "null_dbfs": None}
+        watch = work.context.report
+        assert watch.heard[0] == (0, watch.heard[-1][1])
+        assert watch.heard == sorted(watch.heard)
+        assert watch.heard[-1][0] == watch.heard[-1][1] == output.facts["windows"]
+
+
+def test_a_processor_takes_one_recording_after_another(spectral):
+    """Its cores are as busy with one window as with several."""
+    assert (Demucs.together, spectral[1].together) == (8, 1)
 
 
 # ── loading ───────────────────────────────────────────────────────────────────────────────────────────

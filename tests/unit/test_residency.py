@@ -103,3 +103,24 @@ async def test_a_full_device_is_tried_again_once_idle_models_have_left_it(make, 
             with pytest.raises(OutOfMemory):
                 await call
     assert b.held == 0
+
+
+async def test_runs_that_share_a_full_device_begin_again_once_idle_models_have_left_it(make) -> None:
+    residency = Residency()
+    a, b = make("a", residency), make("b", residency)
+
+    def run_together(_self, take, size):
+        sizes.append(size)
+        if b.held:
+            raise OutOfMemory
+        while (work := take()) is not None:
+            yield work, Output()
+
+    sizes: list[int] = []
+    a._class.together, a._class.run_together, a._together = 4, run_together, 4
+    async with asyncio.timeout(WITHIN_S):
+        await b.load(None)
+        outcome = await a.run(None, Recording(Path("x"), 8000, 1, 0), Params(), Path("y"), lambda *_: None)
+    assert outcome.output == Output()
+    assert sizes == [4, 4]
+    assert b.held == 0

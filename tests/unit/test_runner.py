@@ -417,16 +417,67 @@ async def test_the_error_of_one_run_is_not_that_of_those_beside_it(choir) -> Non
 
 async def test_what_breaks_the_model_breaks_all_who_share_it_and_nobody_waits_for_ever(choir) -> None:
     model, runner = choir
+    await runner.load("w0")
 
-    def full(_self: Any, take: Callable[[], Any], _size: int) -> Any:
+    def broken(_self: Any, take: Callable[[], Any], _size: int) -> Any:
         taken = 0
         while taken < 2:
             taken += take() is not None
-        raise OutOfMemory
+        raise ZeroDivisionError
 
-    model.run_together = full
+    model.run_together = broken
     for outcome in await asyncio.gather(sing(runner, "one"), sing(runner, "two"), return_exceptions=True):
-        assert isinstance(outcome, OutOfMemory)
+        assert isinstance(outcome, ExecutorFailed)
+
+
+class Hall:
+    """A device on which `holds` of them may sing; more break it, and so does anybody called giant."""
+
+    def __init__(self, holds: int, full: threading.Event) -> None:
+        self.holds, self.full = holds, full
+        self.attempts: list[list[str]] = []
+
+    def meets(self, take: Callable[[], Any], size: int) -> Any:
+        singing: list[Any] = []
+        self.attempts.append([])
+        while True:
+            while len(singing) < size and (work := take()) is not None:
+                singing.append(work)
+                self.attempts[-1].append(work.context.scratch.name)
+            if len(singing) > self.holds or any(w.context.scratch.name == "giant" for w in singing):
+                assert self.full.wait(WITHIN_S)
+                raise OutOfMemory("full")
+            if not singing:
+                return
+            yield singing.pop(0), Output()
+
+
+async def test_on_a_full_device_half_as_many_begin_again_and_all_end_well(choir) -> None:
+    model, runner = choir
+    await runner.load("w0")
+    hall = Hall(1, threading.Event())
+    model.run_together = hall.meets
+    tasks = [sing(runner, name) for name in ("a", "b", "c")]
+    await asyncio.sleep(0)
+    hall.full.set()
+    outcomes = await asyncio.gather(*tasks)
+    assert all(isinstance(outcome, Outcome) for outcome in outcomes)
+    assert hall.attempts[-1][-3:] == ["a", "b", "c"]
+    assert runner.together == 1
+
+
+async def test_one_too_big_for_the_device_fails_alone_and_may_come_again(choir) -> None:
+    model, runner = choir
+    hall = Hall(3, threading.Event())
+    hall.full.set()
+    model.run_together = hall.meets
+    first, giant, last = await asyncio.gather(
+        *(sing(runner, name) for name in ("a", "giant", "b")), return_exceptions=True
+    )
+    assert isinstance(first, Outcome)
+    assert isinstance(last, Outcome)
+    assert isinstance(giant, OutOfMemory)
+    assert giant.retryable
 
 
 async def test_a_run_for_other_weights_is_not_kept_waiting_by_those_who_join(choir) -> None:

@@ -7,7 +7,7 @@ they are first needed.
 from neuralib.audio.decode import SUBTYPES, AudioInfo, DecodeLimits, decode, probe
 from neuralib.audio.encode import FORMATS, EncodedInfo, choose_subtype, encode
 from neuralib.audio.recording import Recording, RecordingWriter, Samples
-from neuralib.audio.resample import Quality, resample, resample_blocks, resampled_frames
+from neuralib.audio.resample import Quality, Resampling, resample, resample_blocks, resampled_frames
 from neuralib.audio.sniff import HEAD_BYTES, describe, sniff
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Quality",
     "Recording",
     "RecordingWriter",
+    "Resampling",
     "Samples",
     "choose_subtype",
     "decode",

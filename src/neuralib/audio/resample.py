@@ -4,7 +4,7 @@ The count matters: audio that goes to a model's rate and back must come back fra
 line up with their mix.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,35 @@ def resampled_frames(frames: int, rate: int, target: int) -> int:
     return (2 * frames * target + rate) // (2 * rate)
 
 
+class Resampling:
+    """A stream of float32 `(channels, n)` on its way from `rate` Hz to `target` Hz; frames as in `resample_blocks`."""
+
+    def __init__(
+        self, rate: int, target: int, channels: int, *, frames: int | None = None, quality: Quality = "VHQ"
+    ) -> None:
+        self._rate, self._target, self._channels, self._frames = rate, target, channels, frames
+        self._stream = _stream(rate, target, channels, quality)
+        self._taken = self._done = 0
+
+    def take(self, block: Samples) -> Samples:
+        """What can be said now that this block is there: often a little less than it is long."""
+        self._taken += block.shape[1]
+        return self._given(self._stream.resample_chunk(np.ascontiguousarray(block.T)), self._frames)
+
+    def end(self) -> Samples:
+        """What was still missing."""
+        if (wanted := self._frames) is None:
+            wanted = resampled_frames(self._taken, self._rate, self._target)
+        missing = max(-(-wanted * self._rate // self._target) - self._taken, 0)
+        silence = np.zeros((missing + 1, self._channels), np.float32)
+        return self._given(self._stream.resample_chunk(silence, last=True), wanted)
+
+    def _given(self, out: Samples, most: int | None) -> Samples:
+        out = out if most is None else out[: most - self._done]
+        self._done += len(out)
+        return np.ascontiguousarray(out.T)
+
+
 def resample_blocks(
     blocks: Iterable[Samples],
     rate: int,
@@ -34,23 +63,13 @@ def resample_blocks(
     Together they hold exactly `frames` frames, by default `resampled_frames` of what came in: cut off when the
     input holds more, silence at the end when it holds less. No blocks in, none out.
     """
-    stream: Any = None
-    channels = taken = done = 0
+    resampling: Resampling | None = None
     for block in blocks:
-        if stream is None:
-            channels = block.shape[0]
-            stream = _stream(rate, target, channels, quality)
-        taken += block.shape[1]
-        out = stream.resample_chunk(np.ascontiguousarray(block.T))
-        out = out if frames is None else out[: frames - done]
-        done += len(out)
-        yield np.ascontiguousarray(out.T)
-    if stream is None:
-        return
-    wanted = resampled_frames(taken, rate, target) if frames is None else frames
-    missing = max(-(-wanted * rate // target) - taken, 0)
-    out = stream.resample_chunk(np.zeros((missing + 1, channels), np.float32), last=True)
-    yield np.ascontiguousarray(out[: wanted - done].T)
+        if resampling is None:
+            resampling = Resampling(rate, target, block.shape[0], frames=frames, quality=quality)
+        yield resampling.take(block)
+    if resampling is not None:
+        yield resampling.end()
 
 
 def resample(
@@ -60,12 +79,11 @@ def resample(
     *,
     frames: int | None = None,
     quality: Quality = "VHQ",
-    on_block: Callable[[int], None] | None = None,
-) -> Recording:
-    """The recording at another sample rate, written to `into`; blocks, so call it in a thread.
+) -> Generator[int, None, Recording]:
+    """The recording at another sample rate, written to `into`, in steps that say the frames written so far; returned
+    when they are over. Whoever does not want the rest closes it.
 
-    Frames and quality as in `resample_blocks`. `on_block` hears the frames written so far; what it raises ends the
-    work. The result keeps the subtype: it says what the source was.
+    Frames and quality as in `resample_blocks`. The result keeps the subtype: it says what the source was.
     """
     with RecordingWriter(into, sample_rate, recording.channels, recording.subtype) as writer:
         done = 0
@@ -74,8 +92,7 @@ def resample(
         ):
             writer.write(block)
             done += block.shape[1]
-            if on_block:
-                on_block(done)
+            yield done
         return writer.close()
 
 

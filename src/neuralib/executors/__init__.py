@@ -155,8 +155,10 @@ class Executor(ABC, Generic[ParamsT]):
     precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
     """The ones it can run in; `auto` takes the first that the device supports."""
 
-    together: ClassVar[int] = 1
-    """How many runs gain from going side by side; more than one needs a `run_together` of its own."""
+    together: int = 1
+    """How many runs gain from going side by side; more than one needs a `run_together` of its own. `load` may lower
+    it where the device gains nothing.
+    """
 
     @abstractmethod
     def load(self, weights: Weights | None, device: str, precision: Precision) -> None:

@@ -9,15 +9,14 @@ Everything heavy is imported by `load`: this module also serves to validate para
     windows.py       which windows a separation looks at
     networks.py      tensors from disk into networks
     acceleration.py  the same networks, faster: layers.py, attention.py, spectra.py
-    separation.py    windows through networks, added up to stems
+    separation.py    one separation: its windows, and what becomes of them; overlap.py adds them up
     fidelity.py      stems at the recording's own rate and channels, adding up to the mix
+    walk.py          one run, step by step
+    together.py      windows of one or several runs through the networks
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
-from neuralib.audio import Samples, resample
 from neuralib.errors import ModelLoadFailed, PrecisionUnsupported
 from neuralib.executors import (
     AudioInfo,
@@ -29,18 +28,17 @@ from neuralib.executors import (
     Recording,
     RunContext,
     Weights,
+    Work,
 )
 
-from .checkpoints import CHECKPOINTS, Shape, shape_of, shape_of_weights
-from .fidelity import Finisher, at_rate, fold
+from .checkpoints import CHECKPOINTS, shape_of, shape_of_weights
 from .params import DemucsParams
 from .task import Task
 
-if TYPE_CHECKING:
-    from .separation import Voice
-
 GPU_BATCH = 16
 """Windows a GPU takes at once unless asked otherwise; halved as long as they do not fit."""
+TOGETHER = 8
+"""Recordings side by side on a GPU."""
 
 
 class Demucs(Executor[DemucsParams]):
@@ -55,6 +53,7 @@ class Demucs(Executor[DemucsParams]):
     checkpoints = CHECKPOINTS
     # `auto` takes the first that the device has: on a GPU what stock runs its convolutions in, on a CPU all of fp32.
     precisions = ("tf32", "fp32", "bf16", "fp16")
+    together = TOGETHER
 
     def load(self, weights: Weights | None, device: str, precision: Precision) -> None:
         """Bring every member of the bag to the device. Raises ModelLoadFailed, PrecisionUnsupported."""
@@ -65,6 +64,8 @@ class Demucs(Executor[DemucsParams]):
         if weights is None:
             raise ModelLoadFailed("Demucs does not run without weights")
         self._device = torch.device(device)
+        if self._device.type != "cuda":
+            self.together = 1  # a CPU is as busy with one window as with several
         self._precision = precision
         if precision not in networks.precisions(self._device):
             raise PrecisionUnsupported(f"{self._device.type} does not run Demucs in {precision}")
@@ -87,49 +88,27 @@ class Demucs(Executor[DemucsParams]):
         A single channel goes into both sides of the model and comes back as their mean. More than two go through
         it in pairs (`channel_pairs`), each one with its own level.
         """
-        shape = self._shape
-        task = Task(shape, params, recording)
-        with ExitStack() as files:
-            finisher = Finisher(
-                recording,
-                [
-                    (product, files.enter_context(context.writer(product.name, recording)))
-                    for product in task.products()
-                ],
-                exact=params.mode == "exact",
-                complete=len(task.stems) == len(shape.stems),
-            )
-            stems = fold(self._separated(recording, task, context), task.pairs)
-            for block in at_rate(stems, shape.sample_rate, recording.sample_rate, recording.frames):
-                finisher.write(block)
-        audio = tuple(map(finisher.output, range(len(task.products()))))
-        return Output(audio=audio, facts={**task.facts(), **finisher.facts()})
+        works = iter([Work(recording, params, context)])
+        ((_, result),) = self.run_together(lambda: next(works, None), 1)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
-    def _separated(self, recording: Recording, task: Task, context: RunContext) -> Iterator[Samples]:
-        """What the networks say, `(stems, 2 * pairs, n)` at their rate, in order of time."""
-        from .separation import Mix, Separation
+    def run_together(
+        self, take: Callable[[], Work[DemucsParams] | None], size: int = TOGETHER
+    ) -> Iterator[tuple[Work[DemucsParams], Output | Exception]]:
+        """Several recordings side by side; their windows share batches. Raises OutOfMemory."""
+        from .together import Together
+        from .walk import Walk
 
-        shape = self._shape
-        source = recording
-        if recording.sample_rate != shape.sample_rate:
-            source = resample(
-                recording,
-                context.scratch / "model-rate.f32",
-                shape.sample_rate,
-                frames=task.frames,
-                on_block=lambda _: context.progress(0, task.count),
-            )
-        separation = Separation(
-            networks={member: self._networks[member] for member in task.members},
-            mix=Mix(source, tuple(task.pairs)),
-            grid=task.grid,
-            voices={member: _voices(shape, member, task.stems) for member in task.members},
-            stems=len(task.stems),
-            passes=task.shifts,
-            device=self._device,
-        )
-        batch = task.params.batch or (GPU_BATCH if self._device.type == "cuda" else 1)
-        return separation.run(task.lines(), batch, lambda done: context.progress(done, task.count))
+        batch = GPU_BATCH if self._device.type == "cuda" else 1
+
+        def walk() -> Walk | None:
+            work = take()
+            return Walk(work, self._shape, self._device, batch) if work is not None else None
+
+        for walked, result in Together(self._networks, walk, size, self._device).run():
+            yield walked.work, result
 
     def unload(self) -> None:
         """Give the memory back."""
@@ -138,16 +117,3 @@ class Demucs(Executor[DemucsParams]):
             import torch
 
             torch.cuda.empty_cache()
-
-
-def _voices(shape: Shape, member: int, stems: Sequence[str]) -> "list[Voice]":
-    """What a member, which returns only the stems it is heard in, says in the stems to find."""
-    from .separation import Voice
-
-    heard = shape.heard(member)
-    asked = [(index, stem, shape.stems.index(stem)) for index, stem in enumerate(stems)]
-    return [
-        Voice(heard.index(place), index, shape.share(member, stem))
-        for index, stem, place in asked
-        if place in heard
-    ]

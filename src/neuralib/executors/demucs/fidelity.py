@@ -6,12 +6,12 @@ projection onto the stems that add up, so the summed squared error against the t
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from neuralib.audio import Recording, RecordingWriter, Samples, resample_blocks
+from neuralib.audio import Recording, RecordingWriter, Resampling, Samples
 from neuralib.errors import ExecutorFailed
 from neuralib.executors import AudioOutput
 
@@ -23,28 +23,37 @@ SILENCE_DBFS = -240.0
 """Stands for exact silence: lower than any sample format can say."""
 
 
-def fold(blocks: Iterable[Samples], pairs: Sequence[tuple[int, ...]]) -> Iterator[Samples]:
-    """`(stems, 2 * pairs, n)` to `(stems, channels, n)`: where one channel went into both sides, their mean."""
-    for block in blocks:
-        sides = [block[:, 2 * p : 2 * p + 2] for p in range(len(pairs))]
-        yield np.concatenate(
-            [s if len(pair) == 2 else s.mean(1, keepdims=True) for s, pair in zip(sides, pairs, strict=True)],
-            axis=1,
+class WayBack:
+    """What a model says, in blocks `(stems, 2 * pairs, n)` at its rate, at the recording's own rate and channels:
+    `(stems, channels, n)`, in all as many frames as the recording has.
+    """
+
+    def __init__(self, pairs: Sequence[tuple[int, ...]], stems: int, rate: int, recording: Recording) -> None:
+        self._pairs = pairs
+        self._shape = stems, recording.channels
+        self._resampling = Resampling(
+            rate, recording.sample_rate, stems * recording.channels, frames=recording.frames
         )
 
+    def take(self, block: Samples) -> Samples:
+        stems, channels = self._shape
+        folded = fold(block, self._pairs).reshape(stems * channels, block.shape[-1])
+        return self._unfolded(self._resampling.take(folded))
 
-def at_rate(blocks: Iterable[Samples], rate: int, target: int, frames: int) -> Iterator[Samples]:
-    """`(stems, channels, n)` from one rate to another, exactly `frames` frames in all."""
-    stems = channels = 0
+    def end(self) -> Samples:
+        return self._unfolded(self._resampling.end())
 
-    def flat() -> Iterator[Samples]:
-        nonlocal stems, channels
-        for block in blocks:
-            stems, channels, count = block.shape
-            yield block.reshape(stems * channels, count)
+    def _unfolded(self, flat: Samples) -> Samples:
+        return flat.reshape(*self._shape, flat.shape[-1])
 
-    for block in resample_blocks(flat(), rate, target, frames=frames):
-        yield block.reshape(stems, channels, block.shape[-1])
+
+def fold(block: Samples, pairs: Sequence[tuple[int, ...]]) -> Samples:
+    """`(stems, 2 * pairs, n)` to `(stems, channels, n)`: where one channel went into both sides, their mean."""
+    sides = [block[:, 2 * p : 2 * p + 2] for p in range(len(pairs))]
+    return np.concatenate(
+        [s if len(pair) == 2 else s.mean(1, keepdims=True) for s, pair in zip(sides, pairs, strict=True)],
+        axis=1,
+    )
 
 
 class Finisher:

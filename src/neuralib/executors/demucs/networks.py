@@ -21,7 +21,7 @@ from neuralib.executors import Precision
 from .acceleration import accelerate
 from .checkpoints import FOUR, arguments, class_name, header
 from .layers import CACHE
-from .separation import Network
+from .together import Network
 
 # The only classes a file may name: metadata chooses from this table and never imports anything.
 CLASSES: Mapping[str, type[nn.Module]] = {

@@ -70,14 +70,16 @@ class Line:
         self._windows = heapq.merge(*passes)
         self.head = next(self._windows, None)
 
-    def take(self, most: int) -> list[Window]:
-        """The next windows that may share a batch: those that the network sees at one length."""
-        taken: list[Window] = []
-        while self.head is not None and len(taken) < most:
-            if taken and self._grid.padded(self.head.frames) != self._grid.padded(taken[0].frames):
-                break
-            taken.append(self.head)
-            self.head = next(self._windows, None)
+    @property
+    def kind(self) -> tuple[int, int] | None:
+        """What windows share that may share a batch: the member, and how long the network sees them. None at the end."""
+        return None if self.head is None else (self.head.member, self._grid.padded(self.head.frames))
+
+    def take(self) -> Window:
+        """The next window; there must be one."""
+        taken = self.head
+        assert taken is not None
+        self.head = next(self._windows, None)
         return taken
 
 
