@@ -138,7 +138,7 @@ class Worker(_Table):
     slots: Count = 2
     together: Count = 8
     drain_s: Seconds = 25.0
-    max_attempts: Count = 3
+    max_attempts: Count = 5
     idle_unload_s: Seconds = 900.0
     scratch: Path | None = None
 

@@ -10,7 +10,7 @@ from faults.site import open_site, session, write_song
 from faults.stores import Stores
 
 NAME = "poison job that kills its process"
-ATTEMPTS = 3
+ATTEMPTS = 5
 """worker.max_attempts"""
 
 

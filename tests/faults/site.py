@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import aiohttp
@@ -52,6 +53,11 @@ class Process:
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def works(self) -> bool:
+        """Whether it came up and was not stopped since."""
+        return self.alive and re.search(self._says, self._out.read_text()) is not None
+
     async def start(self, *, wait: bool = True) -> None:
         """Returns once it says that it is ready; without `wait`, at once."""
         guard = [sys.executable, "-I", "-S", "-c", servers.GUARD, str(os.getpid())]
@@ -68,7 +74,7 @@ class Process:
 
     async def ready(self) -> None:
         deadline = time.monotonic() + READY_WITHIN_S
-        while not re.search(self._says, self._out.read_text()):
+        while not self.works:
             if not self.alive or time.monotonic() > deadline:
                 raise AssertionError(f"{self.name} did not come up:\n{self.log.read_text()[-3000:]}")
             await asyncio.sleep(0.02)
@@ -181,6 +187,10 @@ class Site:
             yield connection
         finally:
             await connection.close()
+
+    async def value(self, query: str, *args: Any) -> Any:
+        async with self.sql() as db:
+            return await db.fetchval(query, *args)
 
     def logged(self, *marks: str) -> int:
         return sum(worker.logged(*marks) for worker in self.workers)

@@ -11,7 +11,9 @@ from faults.table import FAULTS, run_fault
 SEED = 6
 
 
-@pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
+
+
 @pytest.mark.parametrize("name", FAULTS)
 async def test_the_promise_holds_under(name: str, fault_stores: Stores, tmp_path: Path) -> None:
     row = await run_fault(name, Scale(long=False, seed=SEED), fault_stores, tmp_path)

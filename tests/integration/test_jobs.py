@@ -17,7 +17,8 @@ from neuralib.db import assets as asset_rows
 from neuralib.db import events as event_rows
 from neuralib.db import jobs as rows
 from neuralib.db import libraries as library_rows
-from neuralib.entities import Blob, Job, JobState, NewAsset, new_id
+from neuralib.db import open_database
+from neuralib.entities import Blob, Event, Job, JobState, NewAsset, new_id
 from neuralib.errors import (
     AlreadyExists,
     AssetInUse,
@@ -823,6 +824,18 @@ async def test_a_deadlock_is_passed_on_as_an_outage_that_may_pass(services: Serv
 
     results = await asyncio.gather(lock(*keys), lock(*reversed(keys)), return_exceptions=True)
     assert {type(each) for each in results} == {DatabaseUnavailable, type(None)}
+
+
+async def test_a_transaction_that_nobody_goes_on_with_holds_up_others_only_for_a_moment(
+    settings: Settings, services: Services, owner: UUID
+) -> None:
+    url = settings.database.url.get_secret_value()
+    async with open_database(url, size=1, timeout_s=1.0) as frozen:
+        with pytest.raises(DatabaseUnavailable):  # noqa: PT012 - it hears of it at its end
+            async with frozen.transaction() as tx:
+                await event_rows.append(tx, Event("test", {}, owner))
+                async with services.db.transaction() as other:  # the lock of this one's owner is waited for
+                    assert await event_rows.append(other, Event("test", {}, owner)) == 1
 
 
 async def test_a_cancelled_transaction_leaves_its_connection_clean(services: Services) -> None:
