@@ -54,6 +54,16 @@ class Server(_Table):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     shutdown_s: Seconds = 5.0
     heartbeat_s: Seconds = 15.0
+    origins: list[str] = []
+
+    @field_validator("origins")
+    @classmethod
+    def _are_origins(cls, origins: list[str]) -> list[str]:
+        for origin in origins:
+            parts = urlsplit(origin)
+            if parts.scheme not in {"http", "https"} or origin != f"{parts.scheme}://{parts.netloc.lower()}":
+                raise ValueError(f"{origin!r} is no origin such as https://studio.example")
+        return origins
 
 
 class Auth(_Table):
@@ -174,7 +184,12 @@ class Limits(_Table):
     streams: Count = 2000
     streams_per_owner: Count = 20
     jobs_per_owner: Count = 1000
+    requests_per_s: Annotated[float, Field(ge=0)] = 50.0
+    requests_burst: Count = 250
+    idle_connection_s: Seconds = 75.0
     idle_body_s: Seconds = 30.0
+    body_bytes_per_s: Annotated[int, Field(ge=0)] = 1024
+    idle_read_s: Seconds = 30.0
 
 
 class Log(_Table):

@@ -426,6 +426,17 @@ class NotReady(Unavailable):
     mend = "See `errors` for what is missing."
 
 
+class RateLimited(Unavailable):
+    """Too many requests in a short time."""
+
+    code = "rate-limited"
+    mend = "Wait as long as Retry-After says, and send fewer."
+
+    def __init__(self, retry_s: int) -> None:
+        super().__init__(f"try again in {retry_s} s")
+        self.retry_s = retry_s
+
+
 class TooManyStreams(Unavailable):
     """Too many event streams are open."""
 

@@ -184,7 +184,8 @@ def request_of(
 
 def compared(got: Got, filling: str) -> dict[str, Any]:
     """What of an answer must not tell a foreign id from a missing one."""
-    headers = {k: v for k, v in got.headers.items() if k not in {"Date", "X-Request-ID"}}
+    told_anew = {"Date", "X-Request-ID", "RateLimit-Remaining", "RateLimit-Reset"}
+    headers = {k: v for k, v in got.headers.items() if k not in told_anew}
     text = got.content.decode().replace(filling, "ID").replace(got.headers["X-Request-ID"], "REQUEST")
     return {"status": got.status, "headers": headers, "body": text}
 

@@ -18,23 +18,23 @@ from uuid import UUID
 
 from aiohttp import web
 
-from neuralib.errors import ConfigurationError, PortInUse
+from neuralib.errors import BadRequest, ConfigurationError, PortInUse
 from neuralib.services import Services
 
-from .auth import Gate
+from .auth import Gate, Principal
 from .calls import Call, read_json, read_query
 from .docs import OPENAPI
 from .feed import watch
 from .idempotency import once
 from .middleware import REQUEST_ID, SETTINGS, add_headers, outermost
 from .openapi import describe
+from .rates import Rates, address_of
 from .routes import ROUTES, Handler, Route
 from .schemas import NoQuery
 from .streams import Streams, guard
 
 __all__ = ["listening", "make_app"]
 
-KEEP_ALIVE_S = 75.0
 LINGER_S = 1.0
 """How long the rest of a refused body is read, so that its sender gets to see the answer."""
 
@@ -44,15 +44,19 @@ def make_app(services: Services, owner: UUID) -> web.Application:
     settings = services.settings
     streams = Streams(settings.limits)
     gate = Gate(services, owner)
+    # One user on one machine has nobody to be fair to.
+    rates = Rates(
+        0 if settings.auth.mode == "none" else settings.limits.requests_per_s, settings.limits.requests_burst
+    )
     app = web.Application(middlewares=[outermost], client_max_size=settings.limits.body_bytes)
     app[SETTINGS] = settings
     app[OPENAPI] = describe(ROUTES)
     for route in ROUTES:
         app.router.add_route(
-            route.method, route.path, _endpoint(route, services, gate, streams), name=route.name
+            route.method, route.path, _endpoint(route, services, gate, streams, rates), name=route.name
         )
         if route.name == "get_content":
-            app.router.add_route("HEAD", route.path, _endpoint(route, services, gate, streams))
+            app.router.add_route("HEAD", route.path, _endpoint(route, services, gate, streams, rates))
 
     async def close_streams(_: web.Application) -> None:
         streams.closing.set()
@@ -86,7 +90,7 @@ async def listening(services: Services, owner: UUID, host: str, port: int) -> As
         make_app(services, owner),
         access_log=None,  # the middleware writes it
         auto_decompress=False,  # a few compressed kilobytes may unfold to gigabytes
-        keepalive_timeout=KEEP_ALIVE_S,
+        keepalive_timeout=services.settings.limits.idle_connection_s,
         lingering_time=LINGER_S,
         shutdown_timeout=services.settings.server.shutdown_s,
     )
@@ -108,15 +112,28 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
         raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
 
 
-def _endpoint(route: Route, services: Services, gate: Gate, streams: Streams) -> Handler:
+async def _admit(request: web.Request, gate: Gate, rates: Rates) -> Principal:
+    """Raises RateLimited, and what `Gate.admit` raises."""
+    try:
+        principal = await gate.admit(request)
+    except BadRequest:
+        rates.spend(request, address_of(request))
+        raise
+    rates.spend(request, principal.owner)
+    return principal
+
+
+def _endpoint(route: Route, services: Services, gate: Gate, streams: Streams, rates: Rates) -> Handler:
     """The route's handler behind everything that is checked first."""
     limits = services.settings.limits
 
     async def handle(request: web.Request) -> web.StreamResponse:
         principal = gate.nobody
         if route.scope is not None:
-            principal = await gate.admit(request)
+            principal = await _admit(request, gate, rates)
             principal.require(route.scope)
+        elif route.limited:
+            rates.spend(request, address_of(request))
         call = Call(request, services, principal, streams, request[REQUEST_ID])
         given = {}
         query = read_query(request, route.query)

@@ -52,7 +52,7 @@ async def get_content(call: Call, query: ContentQuery) -> web.StreamResponse:
         await response.prepare(request)
         return response
     async with aclosing(_content(call, asset, start, stop)) as chunks:
-        return await _send(request, response, chunks)
+        return await _send(request, response, chunks, call.services.settings.limits.idle_read_s)
 
 
 def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
@@ -114,15 +114,15 @@ async def _content(call: Call, asset: entities.Asset, start: int, stop: int) -> 
 
 
 async def _send(
-    request: web.Request, response: web.StreamResponse, chunks: AsyncGenerator[bytes, None]
+    request: web.Request, response: web.StreamResponse, chunks: AsyncGenerator[bytes, None], within_s: float
 ) -> web.StreamResponse:
     """The first chunk is fetched before the head is sent, so that a store that is away can still be told."""
     chunk = await anext(chunks, b"")
     try:
         await response.prepare(request)
-        await write(response, chunk)
+        await write(response, chunk, within_s)
         async for chunk in chunks:
-            await write(response, chunk)
+            await write(response, chunk, within_s)
         await response.write_eof()
     except (ConnectionError, TimeoutError) as error:
         log.info("content.left", reason=type(error).__name__)

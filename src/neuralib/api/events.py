@@ -41,13 +41,14 @@ async def _open(call: Call, query: EventsQuery, job: Job | None) -> web.StreamRe
             return web.Response(status=204)
         response = web.StreamResponse(headers=HEADERS)
         heartbeat_s = call.services.settings.server.heartbeat_s
+        within_s = call.services.settings.limits.idle_read_s
         try:
             await response.prepare(call.request)
             hello = f"retry: {RETRY_MS}\n: connected {call.request_id} heartbeat={heartbeat_s:g}\n\n"
-            await write(response, hello.encode() + first)
+            await write(response, hello.encode() + first, within_s)
             await _tell(call, response, feed, seat, listener.wait)
             if seat.refused:
-                await write(response, frame("stream.auth", {"type": "stream.auth"}))
+                await write(response, frame("stream.auth", {"type": "stream.auth"}), within_s)
             await response.write_eof()
         except (ConnectionError, TimeoutError) as error:
             log.debug("stream.left", reason=type(error).__name__)
@@ -73,7 +74,7 @@ async def _tell(
         if not chunk and clock() - wrote_at >= heartbeat_s:
             chunk = b": hb\n\n"
         if chunk:
-            await write(response, chunk)
+            await write(response, chunk, call.services.settings.limits.idle_read_s)
             wrote_at = clock()
         elif call.request.transport is None or call.request.transport.is_closing():
             return

@@ -1,5 +1,6 @@
 """What every request passes through: its id, who may send it, its problems, its line in the log, the reply's headers."""
 
+import asyncio
 import re
 import time
 from urllib.parse import urlsplit
@@ -12,8 +13,9 @@ from neuralib.config import LOOPBACK, Settings
 from neuralib.entities import new_id
 from neuralib.errors import CrossOrigin
 
-from . import problems
+from . import cors, problems
 from .auth.cookies import SAFE, host_of
+from .rates import ALLOWANCE
 from .replies import cut
 
 log = structlog.get_logger(__name__)
@@ -37,13 +39,29 @@ async def outermost(request: web.Request, handler: Handler) -> web.StreamRespons
     with structlog.contextvars.bound_contextvars(request_id=request_id):
         try:
             refuse_other_sites(request, request.app[SETTINGS])
-            response = await handler(request)
+            response = await _answer(request, handler)
         except Exception as error:
             if BEGUN in request:  # too late to say anything
                 cut(request)
                 raise
             response = problems.answer(request, error, request_id)
         _note(request, response.status, time.monotonic() - began)
+    return response
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The reply, sent: whoever asks and takes no answer must not hold it up for ever."""
+    if cors.is_preflight(request) and cors.is_allowed(request, request.app[SETTINGS].server.origins):
+        return cors.preflight()
+    response = await handler(request)
+    if not response.prepared:
+        try:
+            async with asyncio.timeout(request.app[SETTINGS].limits.idle_read_s):
+                await response.prepare(request)
+                await response.write_eof()
+        except (ConnectionError, TimeoutError) as error:
+            log.info("reply.left", reason=type(error).__name__)
+            cut(request)
     return response
 
 
@@ -57,6 +75,8 @@ def refuse_other_sites(request: web.Request, settings: Settings) -> None:
     if request.method in SAFE or request.headers.get("Sec-Fetch-Site") in {"same-origin", "none"}:
         return
     origin = request.headers.get("Origin")
+    if origin is not None and origin in settings.server.origins:
+        return
     if origin is not None and urlsplit(origin).netloc != request.host:
         raise CrossOrigin("the request comes from a page of another site")
 
@@ -68,9 +88,13 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     headers["X-Request-ID"] = request.get(REQUEST_ID, "")
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Referrer-Policy"] = "no-referrer"
+    headers["Cross-Origin-Resource-Policy"] = "same-origin"
     headers["Server"] = "neuralib"
     headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox")
     headers.setdefault("Cache-Control", "private, no-cache")
+    cors.add_headers(request, response, request.app[SETTINGS].server.origins)
+    if (allowance := request.get(ALLOWANCE)) is not None:
+        headers.update(allowance.headers())
 
 
 def _note(request: web.Request, status: int, seconds: float) -> None:

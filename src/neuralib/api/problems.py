@@ -52,6 +52,7 @@ STATUS: Mapping[type[NeuralibError], int] = {
     errors.InputUnsupported: 422,
     errors.PrecisionUnsupported: 422,
     errors.DeviceUnavailable: 422,
+    errors.RateLimited: 429,
     errors.TooManyStreams: 429,
     errors.TooManyJobs: 429,
     errors.ExecutorFailed: 500,
@@ -157,6 +158,8 @@ def _headers(known: NeuralibError, error: Exception) -> dict[str, str]:
     headers, status = {}, status_of(type(known))
     if (seconds := retry_after_s(type(known))) is not None:
         headers["Retry-After"] = str(seconds)
+    if isinstance(known, errors.RateLimited):
+        headers["Retry-After"] = str(known.retry_s)
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="neuralib"'
     if isinstance(error, errors.InsufficientScope):

@@ -15,9 +15,6 @@ from .calls import Call, encode_cursor
 
 log = structlog.get_logger(__name__)
 
-WRITE_TIMEOUT_S = 30.0
-"""How long a client may take no byte before it is cut off."""
-
 
 def reply(
     body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
@@ -65,9 +62,9 @@ def page(call: Call, items: Sequence[Mapping[str, Any]], more_after: UUID | None
     return reply({"items": list(items), "next_cursor": cursor}, headers=headers)
 
 
-async def write(response: web.StreamResponse, chunk: bytes) -> None:
+async def write(response: web.StreamResponse, chunk: bytes, within_s: float) -> None:
     """Raises TimeoutError when the client takes nothing, ConnectionError when it left."""
-    async with asyncio.timeout(WRITE_TIMEOUT_S):
+    async with asyncio.timeout(within_s):
         await response.write(chunk)
 
 

@@ -50,6 +50,8 @@ class Route:
     answers: Mapping[int, Answer]
     scope: Scope | None = field(kw_only=True)
     """What its caller's credentials must reach; None: it answers without any."""
+    limited: bool = field(default=True, kw_only=True)
+    """Whether it counts against the rate of requests."""
     query: type[BaseModel] = schemas.NoQuery
     body: type[BaseModel] | None = None
     """Of a JSON body, read and checked before the handler runs."""
@@ -67,6 +69,7 @@ class Route:
 def every_problem(route: Route) -> list[type[NeuralibError]]:
     """Everything that a route may answer when not all goes well."""
     common: list[type[NeuralibError]] = [errors.NeuralibError, errors.InvalidParameter, errors.CrossOrigin]
+    common += [errors.RateLimited] if route.limited else []
     if route.scope is not None:
         common += [
             errors.Unauthenticated,
@@ -399,6 +402,7 @@ ROUTES: tuple[Route, ...] = (
         health.healthz,
         "Is the process up?",
         {200: _json(schemas.Health)},
+        limited=False,
         scope=PUBLIC,
     ),
     Route(

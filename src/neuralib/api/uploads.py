@@ -58,12 +58,18 @@ class _Digest:
 
 @dataclass(slots=True)
 class _Body:
-    """The request's body as it is read: `left` bytes may still come, each chunk within `idle_s` seconds."""
+    """The request's body as it is read: `left` bytes may still come, each chunk within `idle_s` seconds, and all of
+    them no slower than `bytes_per_s`.
+    """
 
     left: int
     limit: int
     idle_s: float
+    bytes_per_s: int
     digest: _Digest | None = None
+    came: int = 0
+    waited_s: float = 0.0
+    """For the client alone: a slow store is not its fault."""
 
     async def parts(self, request: web.Request) -> AsyncGenerator[BodyPartReader, None]:
         """Every part in turn. Ends at the closing boundary; raises MalformedMultipart, RequestTimeout when the body
@@ -88,6 +94,9 @@ class _Body:
             async with self.reading():
                 chunk = await part.read_chunk(CHUNK)
             self.left -= len(chunk)
+            self.came += len(chunk)
+            if self.came < (self.waited_s - self.idle_s) * self.bytes_per_s:
+                raise RequestTimeout(f"less than {self.bytes_per_s} bytes came in a second")
             if self.left < 0:
                 raise PayloadTooLarge(f"the files of one request may have {self.limit} bytes")
             if chunk:
@@ -98,9 +107,11 @@ class _Body:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
         """Around every read: what aiohttp raises for a body that is broken or stands still becomes ours."""
+        began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self.idle_s):
                 yield
+            self.waited_s += asyncio.get_running_loop().time() - began
         except TimeoutError as error:
             raise RequestTimeout(f"no byte came for {self.idle_s:g} s") from error
         except (ValueError, LookupError, AssertionError, RuntimeError, HttpProcessingError, OSError) as error:
@@ -166,7 +177,13 @@ async def skim(call: Call) -> str:
 
 def _body_of(call: Call, digest: _Digest | None) -> _Body:
     limits = call.services.settings.limits
-    return _Body(limits.upload_bytes + limits.body_bytes, limits.upload_bytes, limits.idle_body_s, digest)
+    return _Body(
+        left=limits.upload_bytes + limits.body_bytes,
+        limit=limits.upload_bytes,
+        idle_s=limits.idle_body_s,
+        bytes_per_s=limits.body_bytes_per_s,
+        digest=digest,
+    )
 
 
 def _check_head(call: Call) -> None:
