@@ -176,6 +176,20 @@ def test_a_sample_that_is_no_number_is_refused(executor, tmp_path, broken):
         run(executor, recording(tmp_path / "a.f32", sound), tmp_path / "out")
 
 
+def test_infinities_that_cancel_each_other_are_refused_too(executor, tmp_path):
+    sound = np.tile(phrase(1), (2, 1))
+    sound[:, 30_000] = np.inf, -np.inf
+    with pytest.raises(NonFiniteAudio):
+        run(executor, recording(tmp_path / "a.f32", sound), tmp_path / "out")
+
+
+def test_a_clipped_recording_still_has_notes(executor, tmp_path):
+    heard = recording(tmp_path / "a.f32", np.clip(30 * phrase(3), -1, 1))
+    output = run(executor, heard, tmp_path / "out")
+    assert output.facts["notes"] == len(notes_of(output)) > 3
+    assert all(0 < note["amplitude"] <= 1 for note in notes_of(output))
+
+
 @pytest.mark.parametrize("at", ["first", "last"])
 def test_a_cancelled_run_stops_where_it_is(executor, tmp_path, at):
     heard = recording(tmp_path / "a.f32", phrase(20))

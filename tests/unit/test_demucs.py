@@ -469,13 +469,37 @@ def test_silence_and_direct_current_come_back_finite_and_null(spectral, studio, 
         assert np.abs(stems).max() < 1e-6
 
 
+@pytest.mark.parametrize(("rate", "channels"), [(8_000, 6), (192_000, 1), (192_000, 2)])
+def test_the_lowest_and_highest_rates_come_back_whole(spectral, studio, rate, channels):
+    audio = song(0.3, rate, channels)
+    output = studio.run(spectral[1], studio.recording(audio, rate))
+    assert stems_of(output).shape == (4, *audio.shape)
+    assert {stem.recording.sample_rate for stem in output.audio} == {rate}
+    assert output.facts["null_dbfs"] < -120
+
+
+@pytest.mark.parametrize("subtype", ["pcm_16", "float"])
+def test_a_clipped_recording_keeps_its_null(spectral, studio, subtype):
+    """Full scale most of the time; as float it goes beyond, as those do that are made too loud."""
+    audio = np.clip(40 * song(0.5), -1, 32767 / 32768)
+    audio = np.rint(audio * 32768) / 32768 if subtype == "pcm_16" else 4 * audio
+    output = studio.run(spectral[1], studio.recording(audio.astype(np.float32), subtype=subtype))
+    stems = stems_of(output)
+    assert np.isfinite(stems).all()
+    assert output.facts["null_dbfs"] < -120
+    if subtype == "pcm_16":
+        assert not (audio - stems.sum(0, dtype=np.float64)).any()
+        assert np.abs(stems).max() <= 1
+
+
 def test_nothing_and_not_a_number_are_refused(spectral, studio):
     with pytest.raises(AudioTooShort):
         studio.run(spectral[1], studio.recording(song(0.1)[:, :0]))
-    broken = song(0.2)
-    broken[1, 77] = np.nan
-    with pytest.raises(NonFiniteAudio):
-        studio.run(spectral[1], studio.recording(broken))
+    for value in (np.nan, np.inf, -np.inf):
+        broken = song(0.2)
+        broken[1, 77] = value
+        with pytest.raises(NonFiniteAudio):
+            studio.run(spectral[1], studio.recording(broken))
 
 
 @pytest.mark.parametrize("window", [0, 1, -1])

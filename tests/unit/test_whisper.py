@@ -1,5 +1,6 @@
 """Whisper on real weights and real speech: the same tokens as openai's package, and what we add to it."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from neuralib.executors.whisper import Whisper, WhisperParams
 from neuralib.executors.whisper.checkpoints import CHECKPOINTS, PINS
 from neuralib.executors.whisper.languages import LANGUAGES
 from neuralib.executors.whisper.loading import read_checkpoint
+from neuralib.runner import Runner
 from neuralib.weights import Resolver
 
 RATE = 16_000
@@ -246,6 +248,71 @@ def test_recordings_run_together_say_what_each_says_alone(tiny, plain, followed,
     assert words_of(texts[1]) == words_of(followed.document)
     alone = Run(tiny, speech[: 5 * RATE], tmp_path, **UNGUARDED)
     assert words_of(texts[2]) == words_of(alone.document)
+
+
+def test_odd_recordings_end_well_side_by_side(tiny, speech, tmp_path):
+    """Of all rates and channels, too loud, without speech, without sense: in one group."""
+    said, dead = speech[: 3 * RATE], np.full((2, RATE), [[np.inf], [-np.inf]])
+    samples = {
+        "high": (np.tile(soxr.resample(said, RATE, 192_000), (6, 1)), 192_000),
+        "low": (soxr.resample(said, RATE, 8_000)[None], 8_000),
+        "clipped": (np.clip(20 * said, -1, 1)[None], RATE),
+        "no speech": (np.random.default_rng(0).normal(0, 0.1, (1, RATE)), RATE),
+        "direct current": (np.full((2, 44_100), 0.5), 44_100),
+        "one sample": (np.full((1, 1), 0.5), RATE),
+        "no numbers": (dead, RATE),
+    }
+    waiting = {}
+    for name, (block, rate) in samples.items():
+        with RecordingWriter(tmp_path / f"{name}.f32", rate, len(block)) as writer:
+            writer.write(block.astype(np.float32))
+        (tmp_path / name).mkdir()
+        params = WhisperParams(**UNGUARDED, word_timestamps=False, temperature=(0.0,))
+        waiting[name] = Work(writer.close(), params, RunContext(tmp_path / name, lambda *_: None))
+    ended = dict(tiny.run_together(partial(next, iter(waiting.values()), None), size=8))
+    assert isinstance(ended.pop(waiting.pop("no numbers")), NonFiniteAudio)
+    texts = {name: (tmp_path / name / "lyrics.txt").read_text() for name in waiting}
+    assert all(texts[name].startswith("Good morning") for name in ("high", "low", "clipped"))
+    assert not any(texts[name] for name in ("no speech", "direct current", "one sample"))
+
+
+class Cramped(Whisper):
+    """On a device that has no room for two rows."""
+
+    def load(self, weights, device, precision):
+        super().load(weights, device, precision)
+        self._model = OneRow(self._model)
+
+
+class OneRow:
+    """A network that can read for one at a time only."""
+
+    def __init__(self, model):
+        self._model = model
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+    def step(self, tokens, memory):
+        if len(tokens) > 1:
+            raise torch.cuda.OutOfMemoryError
+        return self._model.step(tokens, memory)
+
+
+async def test_a_group_that_does_not_fit_the_device_begins_again_in_halves(weights, speech, tmp_path):
+    resolver = Resolver(tmp_path, paths={"whisper/tiny.en": weights.files[0]})
+    runner = Runner(Cramped, resolver, device="cpu", precision="fp32", default="tiny.en", together=8)
+    params = WhisperParams(word_timestamps=False)
+    calls = []
+    for number in range(3):
+        (tmp_path / str(number)).mkdir()
+        with RecordingWriter(tmp_path / f"{number}.f32", RATE, 1) as writer:
+            writer.write(speech[None, : (3 + number) * RATE])
+        calls.append(runner.run(None, writer.close(), params, tmp_path / str(number), lambda *_: None))
+    await asyncio.gather(*calls)
+    runner.close()
+    assert runner.together == 1
+    assert all((tmp_path / str(n) / "lyrics.txt").read_text().startswith("Good") for n in range(3))
 
 
 def test_the_language_is_heard(speech, tmp_path):

@@ -77,9 +77,8 @@ def _mono(recording: Recording) -> Iterator[Array]:
 
 def _checked_means(recording: Recording) -> Iterator[Array]:
     for number, block in enumerate(recording.blocks(BLOCK)):
-        mean = block.mean(axis=0, keepdims=True)
-        if not np.isfinite(mean).all():
+        if not np.isfinite(block).all():
             raise NonFiniteAudio(
                 f"a sample after {number * BLOCK / recording.sample_rate:.0f} s is not a number"
             )
-        yield mean
+        yield block.mean(axis=0, keepdims=True)

@@ -87,11 +87,16 @@ def extract(recording: Recording, n_mels: int, tick: Callable[[], None]) -> Feat
 
 
 def mono_16k(recording: Recording) -> Iterator[Mono]:
-    """The mean of the channels at 16 kHz, block by block."""
-    blocks = recording.blocks(BLOCK_S * recording.sample_rate)
-    mono = (block.mean(axis=0, keepdims=True, dtype=np.float32) for block in blocks)
-    for block in resample_blocks(mono, recording.sample_rate, RATE, quality="HQ"):
+    """The mean of the channels at 16 kHz, block by block. Raises NonFiniteAudio."""
+    for block in resample_blocks(_means(recording), recording.sample_rate, RATE, quality="HQ"):
         yield block[0]
+
+
+def _means(recording: Recording) -> Iterator[Mono]:
+    for block in recording.blocks(BLOCK_S * recording.sample_rate):
+        if not np.isfinite(block).all():
+            raise NonFiniteAudio
+        yield block.mean(axis=0, keepdims=True, dtype=np.float32)
 
 
 def _framed(blocks: Iterable[Mono]) -> Iterator[Mono]:
