@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from unicodedata import category, normalize
 from uuid import UUID
 
+from . import quotas
 from .audio import AudioInfo, DecodeLimits, probe
 from .config import Limits
 from .db import assets as rows
@@ -38,11 +39,12 @@ class Upload:
 async def upload(services: Services, owner: UUID, library: UUID, incoming: Upload) -> Asset:
     """Take in one audio file: spooled to disk as it comes, probed by its content, stored, committed.
 
-    Memory does not grow with the file. Raises NotFound, EmptyUpload, PayloadTooLarge, UnsupportedAudio and its
-    kin, StorageUnavailable; in every such case neither row nor object is left.
+    Memory does not grow with the file. Raises NotFound, EmptyUpload, PayloadTooLarge, QuotaExceeded, UnsupportedAudio
+    and its kin, StorageUnavailable; in every such case neither row nor object is left.
     """
     async with services.db.statements() as db:
         await library_rows.get(db, owner, library)
+        await quotas.require_room(db, services.settings.limits, owner)
     with tempfile.TemporaryDirectory(
         prefix="neuralib-upload-", dir=services.settings.worker.scratch
     ) as folder:
@@ -82,6 +84,7 @@ async def store(
             await rows.insert(tx, owner, new, blob)
             asset = await rows.get(tx, owner, new.id)
             await event_rows.append(tx, asset_event("created", asset))
+            await quotas.require_kept(tx, services.settings.limits, owner)
     except BaseException:
         with suppress(NeuralibError):  # else the sweeper takes it tomorrow
             async with services.db.statements() as db:

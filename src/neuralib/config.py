@@ -184,6 +184,8 @@ class Limits(_Table):
     streams: Count = 2000
     streams_per_owner: Count = 20
     jobs_per_owner: Count = 1000
+    jobs_waiting: Count = 100_000
+    storage_bytes_per_owner: Annotated[int, Field(ge=0)] = 0
     requests_per_s: Annotated[float, Field(ge=0)] = 50.0
     requests_burst: Count = 250
     idle_connection_s: Seconds = 75.0

@@ -6,7 +6,7 @@ The edges translate: `api/problems.py` into RFC 9457 problem+json, `cli.py` into
     NeuralibError
     ├── BadRequest            the caller can mend it: never retried
     │   ├── InvalidParameter, ValidationFailed, NotFound, Conflict, PreconditionFailed, RangeNotSatisfiable
-    │   ├── Unauthenticated, TokenExpired, InsufficientScope, CrossOrigin, PayloadTooLarge, UnsupportedMediaType, MalformedMultipart, EmptyUpload
+    │   ├── Unauthenticated, TokenExpired, InsufficientScope, CrossOrigin, PayloadTooLarge, QuotaExceeded, UnsupportedMediaType, MalformedMultipart, EmptyUpload
     │   ├── UnsupportedAudio, DecodeFailed, NonFiniteAudio, AudioTooShort, AudioTooLong
     │   ├── UnknownModel, UnknownOperation, InputUnsupported, ModelLicenseForbidden
     │   ├── AlreadyExists, JobNotCancellable, AssetInUse, IdempotencyInProgress, IdempotencyKeyReused
@@ -227,6 +227,13 @@ class UnsupportedMediaType(BadRequest):
     mend = "See /openapi.json for the media type of this route."
 
 
+class QuotaExceeded(BadRequest):
+    """Your storage quota is used up."""
+
+    code = "quota-exceeded"
+    mend = "Delete something, or have limits.storage_bytes_per_owner raised."
+
+
 class MalformedMultipart(BadRequest):
     """The multipart body cannot be read."""
 
@@ -445,10 +452,10 @@ class TooManyStreams(Unavailable):
 
 
 class TooManyJobs(Unavailable):
-    """Too many of your jobs are waiting."""
+    """Too many jobs are waiting."""
 
     code = "too-many-jobs"
-    mend = "Wait for some to end, or raise limits.jobs_per_owner."
+    mend = "Wait for some to end, or raise limits.jobs_per_owner or limits.jobs_waiting."
 
 
 class WeightsUnavailable(Unavailable):

@@ -18,6 +18,7 @@ from typing import Any
 
 import structlog
 
+from . import quotas
 from .assets import MEDIA_TYPES, clean_name, decode_limits, object_key
 from .audio import Recording, decode, encode
 from .db import Connection
@@ -313,6 +314,7 @@ class Execution:
             for output in outputs:
                 await event_rows.append(tx, asset_event("created", output))
             await event_rows.append(tx, job_event("succeeded", finished, outputs))
+            await quotas.require_kept(tx, self._services.settings.limits, job.owner_id)
         log.info("job.succeeded", **self._timings)
         await self._services.bus.wake(job.owner_id)
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from . import recipes
+from . import quotas, recipes
 from .audio import AudioInfo
 from .db import Connection
 from .db import assets as asset_rows
@@ -76,7 +76,8 @@ async def submit(services: Services, owner: UUID, request: JobRequest) -> JobVie
     The same job (one recipe, one asset, one library) that waits or runs is the answer itself, and so is one that
     succeeded while all that it made is there, unless `on_existing` says otherwise. One that ended badly never is.
 
-    Raises NotFound, UnknownModel, UnknownOperation, ValidationFailed, InputUnsupported, AlreadyExists, TooManyJobs.
+    Raises NotFound, UnknownModel, UnknownOperation, ValidationFailed, InputUnsupported, AlreadyExists, TooManyJobs,
+    QuotaExceeded.
     """
     executor, checkpoint = services.registry.choose(request.operation, request.model)
     params = registry.validate(executor, dict(request.params))
@@ -138,7 +139,10 @@ async def _find_or_insert(
         if same is not None:
             return same, True
     if await rows.count_active(tx, owner) >= settings.limits.jobs_per_owner:
-        raise TooManyJobs(f"{settings.limits.jobs_per_owner} jobs are waiting or running")
+        raise TooManyJobs(f"{settings.limits.jobs_per_owner} of your jobs are waiting or running")
+    if await rows.count_waiting(tx, settings.limits.jobs_waiting) >= settings.limits.jobs_waiting:
+        raise TooManyJobs(f"the queue is full: {settings.limits.jobs_waiting} jobs are waiting")
+    await quotas.require_room(tx, settings.limits, owner)
     job = await rows.insert(
         tx,
         id=request.id or new_id(),
@@ -161,6 +165,31 @@ async def _find_or_insert(
 
 def _standing(job: Job) -> str:
     return "has succeeded" if job.state is JobState.SUCCEEDED else f"is {job.state.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The queue of one model: everybody's jobs, and the asker's own."""
+
+    model: str
+    depth: int
+    running: int
+    oldest_wait_s: float | None
+    my_depth: int
+    my_running: int
+    my_next: UUID | None
+    my_position: int | None
+
+
+async def queue(services: Services, owner: UUID) -> list[Lane]:
+    """Of every model that has jobs waiting or running."""
+    async with services.db.statements() as db:
+        first = await rows.next_jobs(db, owner)
+        places = {model: await rows.position(db, job) for model, job in first.items()}
+        return [
+            Lane(**dict(row), my_next=first.get(row["model"]), my_position=places.get(row["model"]))
+            for row in await rows.lanes(db, owner)
+        ]
 
 
 async def get(services: Services, owner: UUID, job: UUID) -> JobView:

@@ -100,6 +100,13 @@ async def test_the_queue_tells_who_goes_first(api: Api, song: str, services: Ser
     assert places[2] > places[1]
 
 
+async def test_the_queue_is_shown_with_one_s_own_place(api: Api, song: str) -> None:
+    job = (await api.post("/jobs", echo(song))).json
+    (lane,) = [each for each in (await api.get("/queue")).json["items"] if each["model"] == "echo"]
+    assert lane["depth"] >= lane["mine"]["depth"] == 1
+    assert lane["mine"]["next"] == {"job_id": job["id"], "position": job["queue"]["position"]}
+
+
 async def test_jobs_are_found_by_state_asset_operation_and_id(api: Api, song: str) -> None:
     ids = [(await api.post("/jobs", echo(song))).json["id"] for _ in range(3)]
     await api.post(f"/jobs/{ids[0]}/cancel")

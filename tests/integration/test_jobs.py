@@ -27,6 +27,7 @@ from neuralib.errors import (
     Interrupted,
     JobNotCancellable,
     NotFound,
+    QuotaExceeded,
     StorageFull,
     StorageUnavailable,
     TooManyJobs,
@@ -657,6 +658,80 @@ async def test_no_crowd_of_submissions_gets_past_the_limit(again: Again) -> None
     results = await asyncio.gather(*many, return_exceptions=True)
     assert sum(isinstance(each, JobView) for each in results) == LIMIT
     assert all(isinstance(each, JobView | TooManyJobs) for each in results)
+
+
+# ── quotas and limits ─────────────────────────────────────────────────────────────────────────────────
+
+
+def limited(services: Services, **limits: int) -> Services:
+    return replace(services, settings=services.settings.with_tables(limits=limits))
+
+
+async def test_what_does_not_fit_into_the_quota_is_refused_and_leaves_nothing(
+    services: Services, owner: UUID, upload
+) -> None:
+    small = limited(services, storage_bytes_per_owner=10)
+    first = await upload(b"8 bytes!", into=small)
+    await assets.sweep(services)
+    before = await all_keys(services.objects)
+    with pytest.raises(QuotaExceeded):
+        await upload(b"3 b", into=small)
+    await assets.sweep(services)
+    assert await all_keys(services.objects) == before
+    await upload(b"2b", into=small)
+    await upload(b"8 bytes!", into=small)  # there already
+    await assets.delete(services, owner, first.id)
+    with pytest.raises(QuotaExceeded):
+        await upload(b"3 b", into=small)
+
+
+async def test_of_two_uploads_that_fit_alone_one_is_refused(services: Services, upload) -> None:
+    small = limited(services, storage_bytes_per_owner=10)
+    both = [upload(content, into=small) for content in (b"six  1", b"six  2")]
+    results = await asyncio.gather(*both, return_exceptions=True)
+    assert sorted(type(each).__name__ for each in results) == ["Asset", "QuotaExceeded"]
+
+
+async def test_with_the_quota_used_up_no_job_is_taken_and_what_was_made_is_still_found(
+    services: Services, owner: UUID, song: UUID
+) -> None:
+    full = limited(services, storage_bytes_per_owner=1)
+    with pytest.raises(QuotaExceeded):
+        await jobs.submit(full, owner, JobRequest(song, model="echo"))
+    made = await jobs.submit(services, owner, JobRequest(song, model="echo"))
+    assert (await jobs.submit(full, owner, JobRequest(song, model="echo"))).job.id == made.job.id
+
+
+async def test_a_full_queue_takes_nobody_s_jobs(
+    services: Services, owner: UUID, song: UUID, people: list[Submit]
+) -> None:
+    async with services.db.statements() as db:
+        waiting = await rows.count_waiting(db, 100_000)
+        assert await rows.count_waiting(db, 3) == min(waiting, 3)
+    tight = limited(services, jobs_waiting=waiting + 1)
+    await people[0]()
+    with pytest.raises(TooManyJobs, match="queue is full"):
+        await jobs.submit(tight, owner, JobRequest(song, model="echo"))
+
+
+async def test_the_queue_tells_of_every_lane_and_of_one_s_own_place(
+    services: Services, owner: UUID, submit: Submit, lane: str, people: list[Submit]
+) -> None:
+    theirs = [await people[0]() for _ in range(3)]
+    mine = [await submit(), await submit(priority=10)]
+    await people[1](priority=10)
+    (found,) = [each for each in await jobs.queue(services, owner) if each.model == lane]
+    assert (found.depth, found.running, found.my_depth, found.my_running) == (6, 0, 2, 0)
+    assert (found.my_next, found.my_position) == (mine[1].id, 1)
+    assert found.oldest_wait_s > 0
+    for _ in range(6):
+        await claimed(services, lane)
+    (found,) = [each for each in await jobs.queue(services, owner) if each.model == lane]
+    assert (found.depth, found.running, found.my_running, found.oldest_wait_s) == (0, 6, 2, None)
+    assert (found.my_next, found.my_position) == (None, None)
+    async with services.db.transaction() as tx:
+        for job in (*theirs, *mine):
+            await rows.finish(tx, replace(job, attempt=1), JobState.SUCCEEDED)
 
 
 # ── assets and libraries in use ───────────────────────────────────────────────────────────────────────

@@ -280,6 +280,25 @@ async def test_success_is_assets_events_and_state_at_once(lab: Callable[..., Lab
     assert scratch == []
 
 
+async def test_what_a_job_made_past_the_quota_is_thrown_away_and_the_job_fails(
+    lab: Callable[..., Lab], tmp_path: Path
+) -> None:
+    here = lab(executor := made_of())
+    job = await here.submit(executor, max_attempts=3)
+    quota = 3 * (tmp_path / "song.wav").stat().st_size // 2
+    tight = here.services.settings.with_tables(limits={"storage_bytes_per_owner": quota})
+    async with here.working(replace(here.services, settings=tight)):
+        view = await here.ended(job)
+    assert (view.job.state, view.job.error["code"], view.job.attempt) == (
+        JobState.FAILED,
+        "quota-exceeded",
+        1,
+    )
+    assert view.outputs == []
+    left, scratch = await here.left()
+    assert (left, scratch) == (set(), [])
+
+
 async def test_a_second_job_loads_nothing(lab: Callable[..., Lab]) -> None:
     loads = []
     executor = made_of(load=lambda: loads.append(threading.current_thread().name))

@@ -13,7 +13,7 @@ from neuralib.pipeline import PRIORITIES, TERMINAL, snapshot
 
 from .calls import Call, decode_cursor
 from .replies import page, reply
-from .schemas import JobQuery, JobsQuery, NewJob
+from .schemas import JobQuery, JobsQuery, Lane, NewJob
 
 
 async def create_job(call: Call, body: NewJob) -> web.Response:
@@ -65,6 +65,11 @@ async def get_job(call: Call, query: JobQuery) -> web.Response:
         call, view, query.wait_s, lambda now: _has_ended(now) or snapshot(now.job)["state"] != before
     )
     return reply(_body(view), headers={"Cache-Control": "no-store"})
+
+
+async def get_queue(call: Call) -> web.Response:
+    lanes = await jobs.queue(call.services, call.owner)
+    return reply({"items": [Lane.of(each) for each in lanes]}, headers={"Cache-Control": "no-store"})
 
 
 async def cancel_job(call: Call) -> web.Response:

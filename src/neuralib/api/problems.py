@@ -78,6 +78,7 @@ STATUS: Mapping[type[NeuralibError], int] = {
     errors.NotReady: 503,
     errors.JobTimeout: 504,
     errors.StorageFull: 507,
+    errors.QuotaExceeded: 507,
 }
 """Every error of ours; a plug-in's own class takes the status of the nearest class above it."""
 

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from neuralib import entities, identity
+from neuralib import entities, identity, jobs
 from neuralib.assets import clean_name
 from neuralib.config import Limits
 from neuralib.entities import Scope
@@ -435,6 +435,44 @@ class JobPage(Reply):
     next_cursor: str | None
 
 
+class NextJob(Reply):
+    job_id: UUID
+    position: int
+
+
+class MyLane(Reply):
+    depth: int
+    running: int
+    next: Annotated[NextJob | None, Field(description="Your job that is claimed first.")]
+
+
+class Lane(Reply):
+    """The queue of one model."""
+
+    model: str
+    depth: Annotated[int, Field(description="Jobs that wait, of everybody.")]
+    running: int
+    oldest_wait_s: Annotated[float | None, Field(description="How long the oldest of them has waited.")]
+    mine: MyLane
+
+    @classmethod
+    def of(cls, lane: jobs.Lane) -> dict[str, Any]:
+        following = None
+        if lane.my_next is not None and lane.my_position is not None:
+            following = NextJob(job_id=lane.my_next, position=lane.my_position)
+        return cls(
+            model=lane.model,
+            depth=lane.depth,
+            running=lane.running,
+            oldest_wait_s=lane.oldest_wait_s,
+            mine=MyLane(depth=lane.my_depth, running=lane.my_running, next=following),
+        ).model_dump(mode="json")
+
+
+class QueueState(Reply):
+    items: list[Lane]
+
+
 # ── models ────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -577,6 +615,7 @@ class Access(Reply):
 
 
 class OwnLimits(Reply):
+    storage_bytes: Annotated[int | None, Field(description="null: no quota.")]
     upload_bytes: int
     streams: int
     jobs: int
@@ -608,6 +647,7 @@ class Me(Reply):
                 expires_at=principal.expires_at,
             ),
             limits=OwnLimits(
+                storage_bytes=limits.storage_bytes_per_owner or None,
                 upload_bytes=limits.upload_bytes,
                 streams=limits.streams_per_owner,
                 jobs=limits.jobs_per_owner,

@@ -116,6 +116,11 @@ async def of_jobs(tx: Connection, owner: UUID, jobs: Sequence[UUID]) -> list[Ass
     return [_asset(row) for row in await tx.all("list_job_assets", owner, jobs)]
 
 
+async def stored_bytes(tx: Connection, owner: UUID) -> int:
+    count: int = await tx.value("stored_bytes", owner)
+    return count
+
+
 async def lock_subtree(tx: Connection, owner: UUID, asset: UUID) -> list[tuple[UUID, UUID]]:
     """(asset, blob) of the asset and everything under it. Raises NotFound."""
     rows = await tx.all("lock_subtree", owner, asset)

@@ -101,6 +101,22 @@ async def count_active(tx: Connection, owner: UUID) -> int:
     return count
 
 
+async def count_waiting(tx: Connection, stop: int) -> int:
+    """Of all owners; counting stops at `stop`."""
+    count: int = await tx.value("count_waiting_jobs", stop)
+    return count
+
+
+async def lanes(tx: Connection, owner: UUID) -> Sequence[Row]:
+    """For each model that has any: depth, running, oldest_wait_s of everybody's jobs; my_depth, my_running."""
+    return await tx.all("list_lanes", owner)
+
+
+async def next_jobs(tx: Connection, owner: UUID) -> dict[str, UUID]:
+    """By model, the owner's job that is claimed first."""
+    return {row["model"]: row["id"] for row in await tx.all("list_next_jobs", owner)}
+
+
 async def position(tx: Connection, job: UUID) -> int:
     """How many jobs of its model go before a queued one, as things stand and at most; owners take turns, so others
     may still come in between. Counting stops at FAR.

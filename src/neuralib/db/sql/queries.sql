@@ -133,6 +133,9 @@ select key from pending_objects where delete_after < now() order by delete_after
 -- name: expire_pending
 update pending_objects set delete_after = now() where key = any($1::text[])
 
+-- name: stored_bytes
+select coalesce(sum(bytes), 0)::bigint from blobs where owner_id = $1
+
 -- name: upsert_blob
 -- The same bytes of the same owner are one blob: the caller compares `key` to see whether its own copy is needed.
 insert into blobs (id, owner_id, sha256, bytes, key, media_type) values ($1, $2, $3, $4, $5, $6)
@@ -246,6 +249,27 @@ limit $7
 
 -- name: count_active_jobs
 select count(*) from jobs where owner_id = $1 and state in ('queued', 'running')
+
+-- name: count_waiting_jobs
+-- Of all owners; counting stops at $1.
+select count(*) from (select from jobs where state = 'queued' limit $1) waiting
+
+-- name: list_lanes
+select model,
+       count(*) filter (where state = 'queued') as depth,
+       count(*) filter (where state = 'running') as running,
+       extract(epoch from now() - min(queued_at) filter (where state = 'queued'))::float8 as oldest_wait_s,
+       count(*) filter (where state = 'queued' and owner_id = $1) as my_depth,
+       count(*) filter (where state = 'running' and owner_id = $1) as my_running
+from jobs where state in ('queued', 'running')
+group by model
+order by model
+
+-- name: list_next_jobs
+-- Of each model the owner's job that is claimed first.
+select distinct on (model) model, id from jobs
+where owner_id = $1 and state = 'queued'
+order by model, priority desc, attempt = 0, queued_at, id
 
 -- name: queue_position
 -- How many queued jobs of the model go before this one: what is more urgent, what had its turn before, the owner's own
