@@ -43,6 +43,15 @@ def is_trusted_url(url: str) -> bool:
     return local or (parts.scheme == "https" and bool(parts.hostname))
 
 
+def _reads_as_redis(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in {"redis", "rediss", "unix"} and port != 0
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -124,6 +133,15 @@ class Redis(_Table):
 
     url: SecretStr | None = None
     timeout_s: Seconds = 5.0
+
+    @field_validator("url")
+    @classmethod
+    def _is_readable(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not _reads_as_redis(url.get_secret_value()):
+            raise ValueError(
+                "must be a URL such as redis://:password@host:6379/0, with special characters as %XX"
+            )
+        return url
 
 
 class Storage(_Table):

@@ -12,7 +12,7 @@ import servers
 from neuralib.db import Database, open_database
 from neuralib.db.migrate import migrate, migrations, require_current
 from neuralib.embedded import Stores
-from neuralib.errors import DatabaseTooNew, DatabaseTooOld, DatabaseUnavailable
+from neuralib.errors import ConfigurationError, DatabaseTooNew, DatabaseTooOld, DatabaseUnavailable
 
 ALL = [f"{version:04} {name}" for version, name, _ in migrations()]
 
@@ -144,3 +144,14 @@ async def test_a_connection_that_is_cut_is_unavailable_once_and_then_works_again
             with pytest.raises(DatabaseUnavailable):
                 await cut_in_the_middle()
         await db.check()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://u:{}@h/x", "postgresql://u:{}/@h/x", "postgresql://u:{}@[::1/x", "postgresql://u:{}@h:port/x"],
+)
+async def test_a_url_that_cannot_be_read_is_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"database\.url") as caught:
+        async with open_database(url.format("planted-0009")):
+            pass
+    assert "planted-0009" not in caught.value.detail

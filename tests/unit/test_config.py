@@ -84,3 +84,38 @@ def test_a_missing_file_is_said():
 def test_secrets_do_not_show(monkeypatch):
     monkeypatch.setenv("NEURALIB_DATABASE_URL", "postgresql://u:hunter2@h/d")
     assert "hunter2" not in repr(load_settings())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NEURALIB_REDIS_URL", "gopher://:{}@h"),
+        ("NEURALIB_REDIS_URL", "redis://:{}@h:port"),
+        ("NEURALIB_REDIS_URL", "redis://:{}/@h"),
+        ("NEURALIB_REDIS_URL", "redis://:{}@[::1"),
+        ("NEURALIB_AUTH_TOKEN_TYPO", "{}"),
+        ("NEURALIB_OIDC_ALGORITHMS", "{}"),
+        ("NEURALIB_OIDC_ALGORITHMS", '["{}"]'),
+        ("NEURALIB_STORAGE_KIND", "{}"),
+        ("NEURALIB_SERVER_ORIGINS", '{{"a": "{}"}}'),
+    ],
+)
+def test_what_is_wrong_is_said_without_its_value(monkeypatch, name, value):
+    monkeypatch.setenv(name, value.format("planted-0008"))
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert "planted-0008" not in caught.value.detail
+
+
+def test_no_secret_shows_in_any_dump(monkeypatch):
+    planted = {}
+    for table, field in Settings.model_fields.items():
+        for name, of in type(field.default).model_fields.items():
+            if "Secret" in str(of.annotation):
+                planted[f"NEURALIB_{table}_{name}".upper()] = f"redis://:planted-{table}-{name}-secret@h"
+    assert len(planted) == 5
+    for name, value in planted.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings(auth={"mode": "token"})
+    for dump in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
+        assert "planted" not in dump

@@ -15,7 +15,7 @@ from typing import Any
 
 import asyncpg
 
-from neuralib.errors import DatabaseUnavailable, NeuralibError, StorageFull
+from neuralib.errors import ConfigurationError, DatabaseUnavailable, NeuralibError, StorageFull
 
 Row = Any
 """An asyncpg.Record: indexed by column name."""
@@ -109,8 +109,10 @@ class Database:
 
 @asynccontextmanager
 async def open_database(url: str, *, size: int = 10, timeout_s: float = 10.0) -> AsyncIterator[Database]:
-    """A pool on `url`. Raises DatabaseUnavailable when the server does not answer."""
-    with _translated():
+    """A pool on `url`. Raises DatabaseUnavailable when the server does not answer, ConfigurationError for a URL that
+    cannot be read.
+    """
+    with _translated(), _readable():
         pool = await asyncpg.create_pool(
             url,
             min_size=min(2, size),
@@ -161,6 +163,18 @@ _AWAY = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientPrivilegeError,
 )
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Around what reads the URL. What is wrong with it is not repeated: it may be a piece of the password."""
+    try:
+        yield
+    except ValueError:
+        raise ConfigurationError(
+            "database.url: must be a URL such as postgresql://user:password@host:5432/name, with special "
+            "characters as %XX"
+        ) from None
 
 
 @contextmanager
