@@ -108,6 +108,8 @@ class EventBus:
                         self._deliver(message["data"])
             except (OSError, TimeoutError, RedisError) as error:
                 log.warning("events.deaf", error=str(error) or type(error).__name__)
+            except Exception:
+                log.exception("events.broken")
             await asyncio.sleep(RECONNECT_S)
 
     def _deliver(self, raw: bytes) -> None:

@@ -163,6 +163,8 @@ async def _rescue(services: Services) -> None:
             await sweep(services)
         except Unavailable as error:
             log.warning("side_task.failed", task="rescue", error=error.detail)
+        except Exception:
+            log.exception("side_task.failed", task="rescue")
         await asyncio.sleep(RESCUE_S)
 
 

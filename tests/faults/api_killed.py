@@ -14,7 +14,7 @@ NAME = "kill -9 the API"
 
 async def run(scale: Scale, stores: Stores, folder: Path) -> Row:
     row, rng = Row(NAME), scale.chance(NAME)
-    kills, clients, jobs, every_s = scale.pick((3, 10, 15, 2.0), (20, 50, 100, 3.0))
+    kills, clients, jobs, every_s = scale.pick((2, 10, 10, 1.5), (20, 50, 100, 3.0))
     async with open_site(stores, folder, workers=scale.pick(1, 2)) as site, session() as http:
         second, url = site.serve()
         await second.start()

@@ -10,14 +10,12 @@ from faults.site import open_site, session, write_song
 from faults.stores import Stores
 
 NAME = "poison job that kills its process"
-ATTEMPTS = 5
-"""worker.max_attempts"""
 
 
 async def run(scale: Scale, stores: Stores, folder: Path) -> Row:
     row, rng = Row(NAME), scale.chance(NAME)
-    innocent = scale.pick(7, 19)
-    more = {"NEURALIB_WORKER_LEASE_S": "3"} if not scale.long else {}
+    innocent, attempts = scale.pick((7, 2), (19, 5))
+    more = {"NEURALIB_WORKER_LEASE_S": "3", "NEURALIB_WORKER_MAX_ATTEMPTS": "2"} if not scale.long else {}
     async with open_site(stores, folder, workers=scale.pick(1, 2), more=more) as site, session() as http:
         load = Load(site, http)
         await load.prepare(write_song(folder))
@@ -41,6 +39,6 @@ async def run(scale: Scale, stores: Stores, folder: Path) -> Row:
     }
     code = (poison["error"] or "")[:500]
     row.claim(poison["state"] == "failed" and "worker-lost" in code, f"the poison {poison['state']}: {code}")
-    row.claim(poison["crashes"] == starts == ATTEMPTS, f"{starts} workers died of {ATTEMPTS} attempts")
+    row.claim(poison["crashes"] == starts == attempts, f"{starts} workers died of {attempts} attempts")
     row.claim(hurt <= 1, f"another job lost {hurt} attempts to the poison")
     return row

@@ -50,6 +50,10 @@ class Daemon:
                     raise
             await asyncio.sleep(0.05)
 
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     async def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Returns once it is gone."""
         if self._process is not None and self._process.poll() is None:

@@ -23,7 +23,7 @@ where job_id = $1 and type = 'job.started' and (data -> 'job' ->> 'attempt')::in
 
 async def run(scale: Scale, stores: Stores, folder: Path) -> Row:
     row, rng = Row(NAME), scale.chance(NAME)
-    kills, jobs, workers, every_s = scale.pick((4, 24, 2, 2.0), (50, 200, 4, 2.5))
+    kills, jobs, workers, every_s = scale.pick((3, 15, 2, 1.0), (50, 200, 4, 2.5))
     more = {"NEURALIB_WORKER_LEASE_S": "3"} if not scale.long else {}
     async with open_site(stores, folder, workers=workers, more=more) as site, session() as http:
         load = Load(site, http)
