@@ -39,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 PUBLISH_EVERY_S = 0.25
 SAVE_EVERY_S = 1.0
+ALONE_WITHIN_S = 60.0
+"""How long a job that should run alone waits for the others to end."""
 PATIENCE_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """The pauses between attempts to hand over what was computed, while a server is away."""
 
@@ -53,7 +55,7 @@ class _Made:
 
 
 class Execution:
-    """Carries out one claimed job, once all of `after` have ended."""
+    """Carries out one claimed job, once those of `after` have ended that do so soon."""
 
     def __init__(
         self,
@@ -124,7 +126,7 @@ class Execution:
         services, job = self._services, self.job
         assert job.asset_id is not None
         if self._after:
-            await asyncio.wait(self._after)
+            await asyncio.wait(self._after, timeout=ALONE_WITHIN_S)
         async with services.db.transaction() as tx:
             asset = await asset_rows.get(tx, job.owner_id, job.asset_id)
             await event_rows.append(tx, job_event("started", job))

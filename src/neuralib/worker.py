@@ -40,6 +40,8 @@ KEEP_KEYS = timedelta(hours=24)
 """How long a request with an Idempotency-Key is answered as the first time."""
 STOP_GRACE_S = 10.0
 """How long a stopping worker waits for its threads to reach the next window."""
+SUSPECT_S = 60.0
+"""For how long nobody joins a job that saw one worker die: those that kill theirs mostly do it at once."""
 GIVE_BACK_S = 2.0
 """How long giving back jobs may take whose threads did not."""
 
@@ -160,8 +162,8 @@ class Worker:
         return held < self._runners[model].together + self._services.settings.worker.slots - 1
 
     async def _take(self, model: str) -> bool:
-        """Claim and start a job; whether there was one. A job whose worker died before runs alone: it may be what killed
-        that worker, and whoever ran beside it would lose an attempt each time.
+        """Claim and start a job; whether there was one. A job whose worker died runs alone: it may be what killed that
+        worker, and whoever ran beside it would lose an attempt each time. After the first death, only for a while.
         """
         async with self._claiming:
             if self._stopping.is_set():
@@ -172,7 +174,7 @@ class Worker:
             before = [*self._tasks] if job.crashes else []
             started = self._start(job, before)
             if job.crashes:
-                await asyncio.wait([started])
+                await asyncio.wait([started], timeout=SUSPECT_S if job.crashes == 1 else None)
             return True
 
     async def _claim(self, model: str) -> Job | None:
