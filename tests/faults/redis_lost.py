@@ -33,9 +33,9 @@ async def run(scale: Scale, stores: Stores, folder: Path) -> Row:
                 await asyncio.sleep(rng.uniform(0, every_s / 2))
                 await stores.valkey.start()
                 await asyncio.sleep(rng.uniform(0, every_s / 4))
-                stores.valkey.signal(signal.SIGSTOP)
+                stores.valkey.send(signal.SIGSTOP)
                 await asyncio.sleep(every_s / 4)
-                stores.valkey.signal(signal.SIGCONT)
+                stores.valkey.send(signal.SIGCONT)
             await pouring
             await close_the_books(row, site, load)
             await every_event_once(row, site, followers)

@@ -50,7 +50,7 @@ class Daemon:
                     raise
             await asyncio.sleep(0.05)
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
 
