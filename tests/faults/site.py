@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -32,11 +32,20 @@ LEAVES_WITHIN_S = 60.0
 class Process:
     """One process of `neuralib` that can be killed, frozen and started again."""
 
-    def __init__(self, folder: Path, name: str, words: list[str], env: Mapping[str, str], says: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        words: list[str],
+        env: Mapping[str, str],
+        says: str,
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         self._out = folder / f"{name}.out"
         self._words = words
+        self._prefix = prefix
         self._env = env
         self._says = says
         self._process: subprocess.Popen[bytes] | None = None
@@ -63,7 +72,7 @@ class Process:
         guard = [sys.executable, "-I", "-S", "-c", servers.GUARD, str(os.getpid())]
         with self._out.open("wb") as out, self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*guard, sys.executable, "-m", "neuralib", *self._words],
+                [*guard, *self._prefix, sys.executable, "-m", "neuralib", *self._words],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=log,
@@ -152,11 +161,11 @@ class Site:
         words = ["serve", "--port", str(port)]
         return Process(self.folder, name, words, self.env, r"is up at http"), f"http://127.0.0.1:{port}"
 
-    def worker(self, model: str = "storm", **env: str) -> Process:
-        """One more worker, not started yet."""
+    def worker(self, model: str = "storm", prefix: Sequence[str] = (), **env: str) -> Process:
+        """One more worker, not started yet. `prefix` stands before its command."""
         words = ["worker", "--model", model]
         name = f"worker-{next(self._numbers)}"
-        worker = Process(self.folder, name, words, {**self.env, **env}, r"device ")
+        worker = Process(self.folder, name, words, {**self.env, **env}, r"device ", prefix)
         self.workers.append(worker)
         return worker
 

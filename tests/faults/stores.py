@@ -77,13 +77,16 @@ class Stores:
 
 
 @asynccontextmanager
-async def running_stores() -> AsyncIterator[Stores]:
-    """A cluster and a Valkey without persistence, on free ports of loopback. About 4 s."""
+async def running_stores(more: Sequence[str] = ()) -> AsyncIterator[Stores]:
+    """A cluster and a Valkey without persistence, on free ports of loopback, and of `more` addresses of this host. About
+    4 s.
+    """
     folder = Path(tempfile.mkdtemp(prefix="nl-faults-"))
     folder.chmod(0o711)
     try:
         owner = owner_of(folder, "nobody")
         port, redis_port = servers.free_ports(2)
+        hosts = ["127.0.0.1", *more]
         postgres = within_reach(find_postgres(), owner, folder).path
         database_url = f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}"
         redis_url = f"redis://:{PASSWORD}@127.0.0.1:{redis_port}/0"
@@ -99,12 +102,12 @@ async def running_stores() -> AsyncIterator[Stores]:
         options = ["-c", f"unix_socket_directories={folder / 'cluster'}", "-c", "max_connections=200"]
         stores = Stores(
             Daemon(
-                [*_bound(owner), postgres, "-D", folder / "cluster", "-h", "127.0.0.1", "-p", str(port), *options],
+                [*_bound(owner), postgres, "-D", folder / "cluster", "-h", ",".join(hosts), "-p", str(port), *options],
                 folder / "postgres.log",
                 database_answers,
             ),
             Daemon(
-                [*_bound(None), find_valkey().path, "--port", str(redis_port), "--bind", "127.0.0.1",
+                [*_bound(None), find_valkey().path, "--port", str(redis_port), "--bind", *hosts,
                  "--requirepass", PASSWORD, "--save", "", "--dir", folder],
                 folder / "valkey.log",
                 redis_answers,
@@ -131,6 +134,8 @@ def _make_cluster(folder: Path, postgres: Path, owner: Owner | None) -> None:
     options = ["-U", "postgres", "--auth=scram-sha-256", f"--pwfile={folder / 'pw'}", "--encoding=UTF8"]
     command = [*_bound(owner), postgres.with_name("initdb"), "-D", folder / "cluster", "--no-sync", *options]
     subprocess.run([str(word) for word in command], check=True, capture_output=True, cwd="/")
+    with (folder / "cluster" / "pg_hba.conf").open("a") as rules:
+        rules.write("host all all samenet scram-sha-256\n")
 
 
 def _bound(owner: Owner | None) -> list[str]:
