@@ -207,6 +207,25 @@ async def test_an_answer_that_holds_a_secret_is_not_kept(
     assert [each["id"] for each in (await api.get("/keys")).json["items"]] == [first.json["id"]]
 
 
+async def test_the_secret_of_a_session_is_not_kept_either(
+    services: Services, owner: UUID, key: dict[str, str]
+) -> None:
+    token = "a token of sixteen characters or more"
+    settings = services.settings.with_tables(auth={"mode": "token", "token": token})
+    async with (
+        listening(replace(services, settings=settings), owner, "127.0.0.1", 0) as url,
+        Api(url, {"Authorization": f"Bearer {token}"}) as api,
+    ):
+        first = await api.post("/session", headers=key)
+        again = await api.post("/session", headers=key)
+    assert (first.status, again.status, "Set-Cookie" in again.headers) == (201, 409, False)
+    secret = first.headers["Set-Cookie"].partition("=")[2].partition(";")[0]
+    async with services.db.statements() as db:
+        kept = await db.raw.fetch("select * from idempotency_keys where owner_id = $1", owner)
+    assert [row["status"] for row in kept] == [201]
+    assert secret not in str([tuple(row) for row in kept])
+
+
 # ── processes that die ────────────────────────────────────────────────────────────────────────────────
 
 

@@ -121,12 +121,11 @@ async def _keep(call: Call, turn: Turn, response: web.StreamResponse) -> bool:
     if fingerprint is None or not isinstance(response, web.Response) or response.status >= 500:
         return False
     secret = response.headers.get("Cache-Control") == "no-store"  # such as a new key, which no row may hold
-    body = None if secret else response.body if isinstance(response.body, bytes) else b""
+    body = response.body if isinstance(response.body, bytes) else b""
+    kept = Answer(fingerprint, response.status, dict(response.headers), body)
     try:
         async with call.services.db.statements() as db:
-            return await rows.answer(
-                db, turn, Answer(fingerprint, response.status, dict(response.headers), body)
-            )
+            return await rows.answer(db, turn, replace(kept, headers={}, body=None) if secret else kept)
     except Unavailable as error:
         log.warning("idempotency.not_kept", error=error.detail)
         return False

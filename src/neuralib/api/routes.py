@@ -85,7 +85,7 @@ def every_problem(route: Route) -> list[type[NeuralibError]]:
     if route.body is not None or route.form is not None:
         common += [errors.PayloadTooLarge, errors.UnsupportedMediaType, errors.RequestTimeout]
     if route.method == "POST":
-        common += [errors.IdempotencyInProgress, errors.IdempotencyKeyReused]
+        common += [errors.IdempotencyInProgress, errors.IdempotencyKeyReused, errors.Conflict]
     return list(dict.fromkeys([*common, *route.problems]))
 
 
