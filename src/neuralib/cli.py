@@ -192,12 +192,12 @@ async def _keys(options: argparse.Namespace, settings: Settings) -> int:
         if options.action == "revoke":
             await identity.revoke_key(db, options.key, None)
         elif options.action == "list":
-            named = await identity.ensure_owner(db, options.owner) if options.owner else None
+            named = await identity.find_owner(db, options.owner, options.issuer) if options.owner else None
             terminal.list_keys(await identity.list_keys(db, named))
         else:
             secret, key = await identity.create_key(
                 db,
-                await identity.ensure_owner(db, options.owner or LOCAL_SUBJECT),
+                await identity.ensure_owner(db, options.owner or LOCAL_SUBJECT, options.issuer),
                 name=options.name,
                 scopes=options.scopes,
                 expires_at=options.expires,
@@ -208,22 +208,27 @@ async def _keys(options: argparse.Namespace, settings: Settings) -> int:
 
 @asynccontextmanager
 async def _database(options: argparse.Namespace, settings: Settings) -> AsyncIterator[Database]:
-    """The external database that the settings name; else the one inside --data, which nobody may be using."""
+    """The external database that the settings name; else the one inside --data, of an `up` that runs or started for
+    this.
+    """
     from .db.migrate import migrate as run_migrations
     from .db.migrate import require_current
-    from .orchestrator import embedded
+    from .embedded import run_stores, running_database
 
+    data = options.data or default_data()
     async with AsyncExitStack() as stack:
-        external = settings.database.url is not None and options.data is None
-        if not external:
-            settings, _ = await stack.enter_async_context(embedded(settings, options.data or default_data()))
-        assert settings.database.url is not None
+        if settings.database.url is not None and options.data is None:
+            url, migrating = settings.database.url.get_secret_value(), False
+        elif (running := running_database(data)) is not None:
+            url, migrating = running, False
+        else:
+            url, migrating = (await stack.enter_async_context(run_stores(data))).database_url, True
         db = await stack.enter_async_context(
-            open_database(
-                settings.database.url.get_secret_value(), size=1, timeout_s=settings.database.timeout_s
-            )
+            open_database(url, size=1, timeout_s=settings.database.timeout_s)
         )
-        await (require_current(db) if external else run_migrations(db))
+        if migrating:
+            await run_migrations(db)
+        await require_current(db)
         yield db
 
 
@@ -328,6 +333,12 @@ def _keys_parser(parser: argparse.ArgumentParser, data: dict[str, Any]) -> None:
     for sub in (create, listing):
         sub.add_argument(
             "--owner", type=_name, metavar="NAME", help="whose (default: create local, list all)"
+        )
+        sub.add_argument(
+            "--issuer",
+            default="",
+            metavar="URL",
+            help="who calls the owner so, when it is not this installation",
         )
     for sub in (create, listing, revoke):
         sub.add_argument("--data", **data)

@@ -39,6 +39,12 @@ async def ensure_owner(db: Database, subject: str, issuer: str = "") -> UUID:
         return await owner_rows.upsert_owner(tx, subject, issuer)
 
 
+async def find_owner(db: Database, subject: str, issuer: str = "") -> UUID:
+    """Raises NotFound."""
+    async with db.statements() as tx:
+        return await owner_rows.find_owner(tx, subject, issuer)
+
+
 async def create_key(
     db: Database,
     owner: UUID,

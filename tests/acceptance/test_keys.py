@@ -29,8 +29,11 @@ async def test_a_key_made_on_the_command_line_opens_up(tmp_path, data, client):
         api.session.headers["Authorization"] = f"Bearer {key}"
         me = await api.json("GET", "/me")
         assert (me["owner"]["subject"], me["access"]["scopes"]) == ("local", ["read", "write"])
-        busy = neuralib("keys", "list", "--data", data)
-        assert (busy.returncode, busy.stdout) == (2, "")
+        second, second_id, _ = create("--name", "while it runs", "--data", data)
+        api.session.headers["Authorization"] = f"Bearer {second}"
+        assert (await api.json("GET", "/me"))["access"]["key_id"] == second_id
+        assert neuralib("keys", "revoke", second_id, "--data", data).returncode == 0
+        assert (await api.json("GET", "/me", 401))["code"] == "unauthenticated"
         assert server.stop() == 0
         assert key not in server.log.read_text()
 
@@ -47,6 +50,8 @@ def test_keys_of_several_owners_are_made_listed_and_revoked(stores):
     only = neuralib("keys", "list", "--owner", "alice", env=env).stdout
     assert "alice" in only
     assert theirs[: identity.PREFIX] not in only
+    unknown = neuralib("keys", "list", "--owner", "nobody-here", env=env)
+    assert (unknown.returncode, unknown.stdout) == (2, "")
     assert neuralib("keys", "revoke", ours_id, env=env).returncode == 0
     again = neuralib("keys", "revoke", ours_id, env=env)
     assert again.returncode == 2

@@ -22,6 +22,7 @@ from api_client import Api, Got, find_route
 from neuralib import identity
 from neuralib.api import listening, make_app
 from neuralib.api.auth import EVERYTHING
+from neuralib.api.calls import encode_cursor
 from neuralib.api.routes import SSE, Route
 from neuralib.config import Settings
 from neuralib.entities import Scope
@@ -257,6 +258,11 @@ async def test_nothing_of_another_owner_is_in_any_answer(services: Services, url
             got = await b.api.call(method, path)
             assert got.status in {200, 503}, route.name  # not ready: nobody works here
             assert leaks(a, got) == [], route.name
+            if "cursor" in route.query.model_fields:
+                for theirs in a.ids.values():
+                    got = await b.api.get(path, params={"cursor": encode_cursor(UUID(theirs))})
+                    assert got.status == 200
+                    assert leaks(a, got) == [], route.name
         assert b.mark in (await b.api.get("/libraries")).content.decode()
 
 

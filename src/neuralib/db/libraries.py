@@ -27,6 +27,14 @@ async def lock_owner(tx: Connection, owner: UUID) -> None:
     await tx.run("lock_owner", owner)
 
 
+async def find_owner(tx: Connection, subject: str, issuer: str) -> UUID:
+    """Raises NotFound."""
+    owner: UUID | None = await tx.value("find_owner", subject, issuer)
+    if owner is None:
+        raise NotFound(f"there is no owner {subject}")
+    return owner
+
+
 async def get_owner(tx: Connection, owner: UUID) -> Owner:
     row = await tx.one("get_owner", owner)
     assert row is not None

@@ -34,7 +34,7 @@ from neuralib.errors import (
 )
 from neuralib.keeper import strays
 
-__all__ = ["Program", "Stores", "describe", "run_stores"]
+__all__ = ["Program", "Stores", "describe", "run_stores", "running_database"]
 
 START_LIMIT_S = 900.0  # crash recovery of a large database; the keeper gives up after 60 s of silence
 STOP_LIMIT_S = 45.0
@@ -85,6 +85,18 @@ async def run_stores(data: Path, *, account: str = "nobody") -> AsyncIterator[St
         if stores.lost.is_set():  # the keeper may have died before its servers
             await asyncio.to_thread(_end_strays, data)
     log.info("stores_stopped")
+
+
+def running_database(data: Path) -> str | None:
+    """The URL of the PostgreSQL that another process of ours runs on this directory now; None when none does."""
+    try:
+        lines = (data / "postgres" / "postmaster.pid").read_text().splitlines()
+        password = json.loads((data / "secrets").read_text())["postgres"]
+    except (OSError, ValueError, KeyError):
+        return None
+    if len(lines) < 8 or lines[7].strip() != "ready" or not _lives(lines[0]):
+        return None
+    return f"postgresql://postgres:{password}@127.0.0.1:{lines[3]}/neuralib"
 
 
 def describe() -> dict[str, Program | NeuralibError]:

@@ -19,6 +19,9 @@ returning id
 -- One submission of an owner at a time; events of theirs wait until it commits.
 select id from owners where id = $1 for no key update
 
+-- name: find_owner
+select id from owners where subject = $1 and issuer = $2
+
 -- name: get_owner
 select id, issuer, subject, created_at from owners where id = $1
 
