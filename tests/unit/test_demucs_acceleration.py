@@ -11,8 +11,8 @@ from demucs.htdemucs import HTDemucs
 
 from neuralib.executors.demucs.acceleration import accelerate
 from neuralib.executors.demucs.attention import Transformer
-from neuralib.executors.demucs.layers import CACHE
-from neuralib.executors.demucs.networks import pruned, ready
+from neuralib.executors.demucs.layers import CACHE, Taps
+from neuralib.executors.demucs.networks import halve, pruned, ready
 
 STEMS = ["drums", "bass", "other", "vocals"]
 THIN = {"sources": STEMS, "channels": 4, "dconv_comp": 2}
@@ -80,9 +80,32 @@ def test_tiles_of_any_size_give_the_same(tile):
         assert snr(accelerate(made, tile)(audio), theirs) >= 100
 
 
+@pytest.mark.parametrize("dilation", [1, 2, 9])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("frames", [1, 2, 7, 50])
+def test_a_convolution_by_taps_is_one(kernel, dilation, frames):
+    """Also where the kernel reaches beyond both ends."""
+    stock = torch.nn.Conv1d(6, 2, kernel, dilation=dilation, padding=kernel // 2 * dilation)
+    assert Taps.knows(stock)
+    x = torch.randn(3, 6, frames, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        assert torch.allclose(Taps(stock)(x), stock(x), atol=1e-5)
+
+
+def test_a_convolution_of_another_kind_stays_as_it_is():
+    for options in (
+        {"stride": 2},
+        {"padding": 0},
+        {"groups": 2},
+        {"bias": False},
+        {"padding_mode": "circular"},
+    ):
+        assert not Taps.knows(torch.nn.Conv1d(6, 2, 3, **{"padding": 1, **options}))
+
+
 def test_everything_published_models_are_made_of_is_swapped():
     kinds = {type(part).__name__ for part in accelerate(stock("published"), CACHE).modules()}
-    assert {"Encoder", "Decoder", "Residual", "Upsampling", "Transformer"} <= kinds
+    assert {"Encoder", "Decoder", "Residual", "Taps", "Upsampling", "Transformer"} <= kinds
     assert (
         not {"DConv", "HDecLayer2d", "ConvTranspose1d", "ConvTranspose2d", "CrossTransformerEncoder"} & kinds
     )
@@ -120,3 +143,14 @@ def test_half_precision_stays_close_and_its_statistics_whole():
     ours = ready(copy.deepcopy(made), range(4), CPU, "bf16")(audio)
     assert ours.dtype == torch.float32
     assert 30 <= snr(ours, theirs) <= 90
+
+
+@pytest.mark.parametrize("name", ["published", "one branch"])
+def test_weights_stored_in_half_precision_say_what_they_say_when_each_use_turns_them(name):
+    made, audio = accelerate(stock(name), CACHE), windows(1)
+    before = sum(p.nbytes for p in made.parameters())
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        turned = made(audio)
+        halve(made, torch.bfloat16, set())
+        assert torch.equal(made(audio), turned)
+    assert sum(p.nbytes for p in made.parameters()) < 0.75 * before

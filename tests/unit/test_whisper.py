@@ -215,6 +215,25 @@ def test_silence_gives_no_words_and_valid_files(tiny, tmp_path, frames):
     assert run.output.facts["guards"]["silent_windows"] == (frames >= 160)
 
 
+def test_a_line_that_comes_again_and_again_is_dropped_and_counted(tiny, speech, tmp_path):
+    bar = np.concatenate((speech[: round(1.2 * RATE)], np.zeros(28 * RATE + round(0.8 * RATE), np.float32)))
+    kept, cut = (
+        Run(tiny, np.tile(bar, 3), tmp_path, word_timestamps=False, temperature=(0.0,), max_repeats=most)
+        for most in (None, 1)
+    )
+    lines = [segment["text"] for segment in kept.document["segments"]]
+    assert len(lines) == 3
+    assert len(set(lines)) == 1
+    assert [segment["text"] for segment in cut.document["segments"]] == lines[:1]
+    assert cut.document["guards"] == {"silent_windows": 0, "silent_segments": 0, "repeated_segments": 2}
+    assert cut.output.facts["guards"] == cut.document["guards"]
+
+
+def test_text_before_is_no_prompt_unless_asked_for():
+    """Music tends to loop with it."""
+    assert WhisperParams().condition_on_previous_text is False
+
+
 def test_rate_and_channels_make_no_difference_to_the_words(tiny, plain, speech, tmp_path):
     stereo = soxr.resample(np.stack((speech, speech), axis=1), RATE, 44_100).T
     other = Run(tiny, stereo, tmp_path, 44_100, word_timestamps=False)

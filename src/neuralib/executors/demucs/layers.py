@@ -89,7 +89,8 @@ class Branch(nn.Module):
 
     def __init__(self, layer: Stock) -> None:
         super().__init__()
-        self.convolution, self.normalisation, _, wide, norm, _, scale = layer
+        convolution, self.normalisation, _, wide, norm, _, scale = layer
+        self.convolution = Taps(convolution) if Taps.knows(convolution) else convolution
         weight, bias = wide.weight[:, :, 0], wide.bias
         # The layer scale multiplies the gated half, so it may as well be in the affine part of the norm.
         scale = torch.cat([scale.scale, torch.ones_like(scale.scale)])
@@ -120,6 +121,38 @@ class Branch(nn.Module):
 
     def widen(self, narrow: Tensor) -> Tensor:
         return F.glu(mapped(self.matrix, narrow), 1)
+
+
+class Taps(nn.Module):
+    """A convolution that makes few channels of many, `(samples, channels, frames)`: one matrix product for all places
+    of the kernel, then what each place gives, moved to where it counts.
+    """
+
+    @staticmethod
+    def knows(stock: Stock) -> bool:
+        kernel, dilation = stock.kernel_size[0], stock.dilation[0]
+        same = (
+            kernel % 2 == 1 and stock.padding == (kernel // 2 * dilation,) and stock.padding_mode == "zeros"
+        )
+        return same and stock.stride == (1,) and stock.groups == 1 and stock.bias is not None
+
+    def __init__(self, stock: Stock) -> None:
+        super().__init__()
+        self.kernel, self.dilation = stock.kernel_size[0], stock.dilation[0]
+        self.matrix = nn.Parameter(stock.weight.permute(2, 0, 1).flatten(0, 1).contiguous())
+        self.bias = nn.Parameter(stock.bias[:, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        taps = mapped(self.matrix, x).chunk(self.kernel, 1)
+        centre, frames = self.kernel // 2, x.shape[2]
+        out: Tensor = taps[centre] + self.bias
+        for place, tap in enumerate(taps):
+            ahead = min((place - centre) * self.dilation, frames)
+            if ahead > 0:
+                out[..., : frames - ahead] += tap[..., ahead:]
+            elif ahead < 0:
+                out[..., -ahead:] += tap[..., :ahead]
+        return out
 
 
 # ── layers of the frequency branch ────────────────────────────────────────────────────────────────────

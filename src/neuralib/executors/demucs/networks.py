@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from fractions import Fraction
 from inspect import signature
@@ -28,6 +29,11 @@ CLASSES: Mapping[str, type[nn.Module]] = {
     "demucs.htdemucs.HTDemucs": HTDemucs,
     "demucs.hdemucs.HDemucs": HDemucs,
 }
+
+MAPS = nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.Linear
+WEIGHTS = ("weight", "bias")
+MATRICES = ("matrix", "inward", "inward_bias")
+"""What the layers of ours multiply with: see `acceleration`."""
 
 PUBLISHED: Mapping[str, Any] = {
     "sources": list(FOUR),
@@ -103,10 +109,12 @@ def ready(network: nn.Module, places: Sequence[int], device: torch.device, preci
     network = pruned(network, places).to(device).eval().requires_grad_(requires_grad=False)
     if device.type in {"cpu", "cuda"}:  # elsewhere complex numbers are missing, which stock steps around
         network = accelerate(network, CACHE if device.type == "cpu" else sys.maxsize)
-    if precision == "bf16":
-        for layer in _outermost(network):
-            _in_full(layer, device.type)
+    outermost = _outermost(network) if precision == "bf16" else []
     halved = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    if halved is not None:
+        halve(network, halved, {part for layer in outermost for part in layer.modules()})
+    for layer in outermost:
+        _in_full(layer, device.type)
 
     def look(windows: torch.Tensor) -> torch.Tensor:
         with (
@@ -118,6 +126,16 @@ def ready(network: nn.Module, places: Sequence[int], device: torch.device, preci
             return (out if out.shape[1] == len(places) else out[:, list(places)]).float()
 
     return look
+
+
+def halve(network: nn.Module, dtype: torch.dtype, full: AbstractSet[nn.Module]) -> None:
+    """Store what autocast would otherwise turn into half precision at each use, and in a loop at each turn."""
+    for module in network.modules():
+        if module not in full:
+            names = WEIGHTS if isinstance(module, MAPS) else MATRICES
+            for name, parameter in module.named_parameters(recurse=False):
+                if name in names:
+                    parameter.data = parameter.data.to(dtype)
 
 
 def _outermost(network: nn.Module) -> list[Any]:
