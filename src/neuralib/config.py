@@ -155,7 +155,7 @@ class Storage(_Table):
     access_key: SecretStr | None = None
     secret_key: SecretStr | None = None
     create_bucket: bool = False
-    timeout_s: Seconds = 30.0
+    timeout_s: Seconds = 10.0
 
 
 class Worker(_Table):
@@ -167,6 +167,7 @@ class Worker(_Table):
     together: Count = 8
     drain_s: Seconds = 25.0
     max_attempts: Count = 5
+    patience_s: Annotated[float, Field(ge=0)] = 300.0
     idle_unload_s: Seconds = 900.0
     scratch: Path | None = None
 

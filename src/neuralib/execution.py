@@ -41,8 +41,8 @@ PUBLISH_EVERY_S = 0.25
 SAVE_EVERY_S = 1.0
 ALONE_WITHIN_S = 60.0
 """How long a job that should run alone waits for the others to end."""
-PATIENCE_S = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""The pauses between attempts to hand over what was computed, while a server is away."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 8.0
+"""Between two attempts to reach a server that is away; each pause is twice the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +58,16 @@ class Execution:
     """Carries out one claimed job, once those of `after` have ended that do so soon."""
 
     def __init__(
-        self,
-        services: Services,
-        job: Job,
-        runner: Runner,
-        patience_s: Sequence[float] = PATIENCE_S,
-        after: Sequence[asyncio.Task[None]] = (),
+        self, services: Services, job: Job, runner: Runner, after: Sequence[asyncio.Task[None]] = ()
     ) -> None:
         self.job = job
         self._services = services
         self._runner = runner
-        self._patience_s = patience_s
         self._after = after
         self._progress = Progress()
         self._timings: dict[str, float] = {}
         self._keys: list[str] = []
+        self._stored: set[str] = set()
         self._reason: NeuralibError | None = None
         self._handing_over = False
         self._work: asyncio.Task[None] | None = None
@@ -134,7 +129,7 @@ class Execution:
         params = registry.validate(services.registry.get(job.model), dict(job.params))
         async with _scratch(services.settings.worker.scratch) as scratch:
             async with self._stage("fetch"):
-                await fetch_file(services.objects, asset.blob.key, scratch / "input")
+                await self._patiently(lambda: self._fetch(asset, scratch / "input"))
             async with self._stage("decode"):
                 limits = decode_limits(services.settings.limits)
                 recording, _ = await decode(scratch / "input", scratch / "input.f32", limits)
@@ -175,14 +170,23 @@ class Execution:
         return report
 
     async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Servers restart: what took an hour to compute is not thrown away because one is away for some seconds."""
-        for pause in self._patience_s:
+        """Servers restart: what took an hour to compute is not thrown away because one is away for a minute, and a job
+        that cannot begin keeps its place. Raises Unavailable when `worker.patience_s` is over.
+        """
+        until = time.monotonic() + self._services.settings.worker.patience_s
+        pause = FIRST_PAUSE_S
+        while True:
             try:
                 return await step()
             except Unavailable as error:
+                if time.monotonic() + pause > until:
+                    raise
                 log.warning("job.waits", error=error.detail, pause_s=pause)
             await asyncio.sleep(pause)
-        return await step()
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    async def _fetch(self, asset: Asset, path: Path) -> None:
+        await fetch_file(self._services.objects, asset.blob.key, path)
 
     # ── telling the world ─────────────────────────────────────────────────────────────────────────────
 
@@ -285,9 +289,11 @@ class Execution:
             for key in self._keys:
                 await asset_rows.add_pending(tx, key)
         for item in made:
-            await put_file(
-                self._services.objects, item.blob.key, item.path, content_type=item.blob.media_type
-            )
+            if item.blob.key not in self._stored:  # by an earlier attempt
+                await put_file(
+                    self._services.objects, item.blob.key, item.path, content_type=item.blob.media_type
+                )
+                self._stored.add(item.blob.key)
 
     async def _commit(self, made: Sequence[_Made], outcome: Outcome, recording: Recording) -> None:
         job, by = self.job, outcome.by

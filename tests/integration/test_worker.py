@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -698,15 +698,62 @@ async def test_a_store_that_is_away_for_a_moment_costs_no_inference(
     assert (await here.left())[0] == {asset.blob.key for asset in view.outputs}
 
 
+def away(times: int) -> Callable[[], Awaitable[None]]:
+    """A store that is away so many times."""
+    left = iter(range(times))
+
+    async def ask() -> None:
+        if next(left, None) is not None:
+            raise StorageUnavailable("away")
+
+    return ask
+
+
+async def test_a_job_whose_input_cannot_be_fetched_for_a_moment_keeps_its_place(
+    lab: Callable[..., Lab],
+) -> None:
+    executor = made_of()
+    here = lab(executor)
+    job = await here.submit(executor)
+    store: Any = Store(here.services.objects, read=away(2))
+    async with here.working(replace(here.services, objects=store)):
+        view = await here.ended(job)
+    assert (view.job.state, view.job.attempt) == (JobState.SUCCEEDED, 1)
+
+
+async def test_what_is_stored_is_not_sent_again_when_the_store_comes_back(lab: Callable[..., Lab]) -> None:
+    executor = made_of()
+    here = lab(executor)
+    puts = []
+
+    async def first_alone() -> None:
+        puts.append(1)
+        if len(puts) == 2:
+            raise StorageUnavailable("away")
+
+    store: Any = Store(here.services.objects, put=first_alone)
+    async with here.working(replace(here.services, objects=store)):
+        view = await here.ended(await here.submit(executor))
+    assert (len(view.outputs), len(puts)) == (2, 3)
+
+
+async def test_a_store_that_stays_away_beyond_the_patience_costs_an_attempt(lab: Callable[..., Lab]) -> None:
+    executor = made_of()
+    here = lab(executor)
+    job = await here.submit(executor, max_attempts=1)
+    impatient = here.services.settings.with_tables(worker={"patience_s": 0.1})
+    store: Any = Store(here.services.objects, read=away(1000))
+    async with here.working(replace(here.services, objects=store, settings=impatient)):
+        view = await here.ended(job)
+    assert (view.job.state, view.job.error["code"]) == (JobState.FAILED, "storage-unavailable")
+
+
 async def test_a_store_that_stays_away_is_waited_for_no_longer_than_the_job_may_take(
     lab: Callable[..., Lab],
 ) -> None:
-    async def away() -> None:
-        raise StorageUnavailable("away")
-
     executor = made_of()
     here = lab(executor)
-    store: Any = Store(here.services.objects, put=away)
+    store: Any = Store(here.services.objects, put=away(1000))
     async with here.working(replace(here.services, objects=store)):
         job = await here.submit(executor, timeout_s=4.0)
         assert (await here.ended(job)).job.state is JobState.TIMED_OUT

@@ -48,6 +48,7 @@ PART = 8 << 20
 PARTS_AT_ONCE = 3
 """Parts in memory: those on their way and the one being gathered."""
 _PARTS_LIMIT = 10_000
+_ABORT_S = 2.0
 _READ = 1 << 18
 _UNSENT = 1 << 18
 
@@ -171,11 +172,12 @@ class S3Objects:
         return upload.size
 
     async def _abort(self, key: str, upload_id: str) -> None:
-        """Bounded by the timeout of one call. What it cannot abort, `sweep` will."""
+        """Short, for somebody waits for the error that led here. What it cannot abort, `sweep` will."""
         try:
-            await self._call("abort_multipart_upload", Key=key, UploadId=upload_id)
-        except NeuralibError as error:
-            log.warning("upload not aborted", key=key, reason=error.detail)
+            async with asyncio.timeout(_ABORT_S):
+                await self._call("abort_multipart_upload", Key=key, UploadId=upload_id)
+        except (NeuralibError, TimeoutError) as error:
+            log.warning("upload not aborted", key=key, reason=str(error) or type(error).__name__)
 
     async def _send(self, operation: str, body: _Body, **params: Any) -> dict[str, Any]:
         """One call that uploads, and closes, a body. Its deadline moves with every block that the server takes."""
