@@ -1,10 +1,8 @@
 """The books of a site after a storm: every accepted job ended once, every byte has an owner, every event its number."""
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import asyncpg
 
@@ -83,20 +81,12 @@ async def count_orphans(row: Row, site: Site) -> int:
                 break
             await asyncio.sleep(0.2)
         owned = {r["key"]: r["sha256"] for r in await db.fetch("select key, sha256 from blobs")}
-    found = await asyncio.to_thread(_digests, site.objects)
+    found = await asyncio.to_thread(site.digests)
     missing = [key for key, sha256 in owned.items() if found.get(key) != sha256]
     row.claim(not missing, f"{len(missing)} objects are missing or damaged")
     orphans = found.keys() - owned.keys()
     row.claim(not orphans, f"{len(orphans)} objects belong to nobody")
     return len(orphans)
-
-
-def _digests(objects: Path) -> dict[str, str]:
-    return {
-        path.relative_to(objects).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in (objects / "blobs").rglob("*")
-        if path.is_file()
-    }
 
 
 async def every_event_once(row: Row, site: Site, followers: Sequence[Follower]) -> None:

@@ -1,14 +1,16 @@
 """A whole installation under a fault: processes of `neuralib` over stores that can be killed, and its HTTP API."""
 
 import asyncio
+import hashlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,8 @@ class Site:
         self.folder = folder
         self.database_url = database_url
         self.objects = folder / "objects"
+        self.digests: Callable[[], dict[str, str]] = partial(digests, self.objects)
+        """Of every object that is stored, by its key."""
         self.scratch = folder / "scratch"
         self.scratch.mkdir()
         self.workers: list[Process] = []
@@ -234,6 +238,14 @@ async def open_site(
         if workers:
             await site.start(workers)
         yield site
+
+
+def digests(objects: Path) -> dict[str, str]:
+    return {
+        path.relative_to(objects).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (objects / "blobs").rglob("*")
+        if path.is_file()
+    }
 
 
 def write_song(folder: Path, seconds: float = 0.5) -> Path:

@@ -12,6 +12,7 @@ from faults import (
     postgres_stopped,
     redis_absent,
     redis_lost,
+    storage_away,
     worker_frozen,
     worker_killed,
 )
@@ -29,6 +30,8 @@ FAULTS: Mapping[str, tuple[str, Fault]] = {
     "worker-frozen": (worker_frozen.NAME, worker_frozen.run),
     "poison-job": (poison_job.NAME, poison_job.run),
     "drained": (drained.NAME, drained.run),
+    "storage-down": (storage_away.DOWN, storage_away.down),
+    "storage-silent": (storage_away.SILENT, storage_away.silent),
 }
 
 
