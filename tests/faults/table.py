@@ -8,6 +8,7 @@ from pathlib import Path
 from faults import (
     api_killed,
     drained,
+    fuzz,
     poison_job,
     postgres_stopped,
     redis_absent,
@@ -32,6 +33,8 @@ FAULTS: Mapping[str, tuple[str, Fault]] = {
     "drained": (drained.NAME, drained.run),
     "storage-down": (storage_away.DOWN, storage_away.down),
     "storage-silent": (storage_away.SILENT, storage_away.silent),
+    "malformed": (fuzz.REQUESTS, fuzz.requests),
+    "media": (fuzz.MEDIA, fuzz.media),
 }
 
 
