@@ -1,9 +1,11 @@
 """Use cases of assets: bytes come in, are probed, and become visible all at once or not at all."""
 
 import hashlib
+import io
+import shutil
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from unicodedata import category, normalize
@@ -11,13 +13,14 @@ from uuid import UUID
 
 from . import quotas
 from .audio import AudioInfo, DecodeLimits, probe
-from .config import Limits
+from .config import Limits, Settings
 from .db import assets as rows
 from .db import events as event_rows
 from .db import libraries as library_rows
 from .entities import Asset, AssetKind, Blob, NewAsset, new_id
 from .errors import AssetInUse, EmptyUpload, IdempotencyKeyReused, NeuralibError, PayloadTooLarge
-from .objects import put_file
+from .objects import Room, put_file
+from .objects.blocks import disk_errors
 from .pipeline import asset_event
 from .services import Services
 
@@ -40,16 +43,14 @@ async def upload(services: Services, owner: UUID, library: UUID, incoming: Uploa
     """Take in one audio file: spooled to disk as it comes, probed by its content, stored, committed.
 
     Memory does not grow with the file. Raises NotFound, EmptyUpload, PayloadTooLarge, QuotaExceeded, UnsupportedAudio
-    and its kin, StorageUnavailable; in every such case neither row nor object is left.
+    and its kin, StorageUnavailable, StorageFull; in every such case neither row nor object is left.
     """
     async with services.db.statements() as db:
         await library_rows.get(db, owner, library)
         await quotas.require_room(db, services.settings.limits, owner)
-    with tempfile.TemporaryDirectory(
-        prefix="neuralib-upload-", dir=services.settings.worker.scratch
-    ) as folder:
-        path = Path(folder) / "input"
-        sha256, size = await _spool(incoming.chunks, path, services.settings.limits.upload_bytes)
+    with _scratch(services.settings.worker.scratch) as folder:
+        path, room = folder / "input", scratch_room(services.settings)
+        sha256, size = await _spool(incoming.chunks, path, services.settings.limits.upload_bytes, room)
         info = await probe(path, decode_limits(services.settings.limits))
         new = NewAsset(
             id=incoming.id,
@@ -201,16 +202,43 @@ MEDIA_TYPES = {
 }
 
 
-async def _spool(chunks: AsyncIterable[bytes], path: Path, limit: int) -> tuple[str, int]:
+async def _spool(chunks: AsyncIterable[bytes], path: Path, limit: int, room: Room) -> tuple[str, int]:
     """(sha256, bytes). Written in the event loop's thread in small pieces: the page cache takes them at once."""
     hasher, size = hashlib.sha256(), 0
-    with path.open("wb") as file:
+    with disk_errors():
+        file = path.open("wb", buffering=0)
+    with file:
         async for chunk in chunks:
             size += len(chunk)
             if size > limit:
                 raise PayloadTooLarge(f"the upload exceeds {limit} bytes")
             hasher.update(chunk)
-            file.write(chunk)
+            room.require(len(chunk))
+            with disk_errors():
+                _write(file, chunk)
     if size == 0:
         raise EmptyUpload
     return hasher.hexdigest(), size
+
+
+def _write(file: io.FileIO, chunk: bytes) -> None:
+    """All of it: a disk that is nearly full takes a part first."""
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+@contextmanager
+def _scratch(parent: Path | None) -> Iterator[Path]:
+    """A folder for the length of the block. Raises StorageFull, StorageUnavailable."""
+    with disk_errors():
+        folder = tempfile.mkdtemp(prefix="neuralib-upload-", dir=parent)
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def scratch_room(settings: Settings) -> Room:
+    """What uploads and jobs may write on the way."""
+    return Room(settings.worker.scratch or Path(tempfile.gettempdir()), settings.storage.spare_bytes)

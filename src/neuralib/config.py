@@ -156,6 +156,7 @@ class Storage(_Table):
     secret_key: SecretStr | None = None
     create_bucket: bool = False
     timeout_s: Seconds = 10.0
+    spare_bytes: Annotated[int, Field(ge=0)] = 256 * 1024**2
 
 
 class Worker(_Table):

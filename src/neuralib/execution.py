@@ -19,16 +19,16 @@ from typing import Any
 import structlog
 
 from . import quotas
-from .assets import MEDIA_TYPES, clean_name, decode_limits, object_key
+from .assets import MEDIA_TYPES, clean_name, decode_limits, object_key, scratch_room
 from .audio import Recording, decode, encode
 from .db import Connection
 from .db import assets as asset_rows
 from .db import events as event_rows
 from .db import jobs as rows
 from .entities import Asset, AssetKind, Blob, Job, JobState, NewAsset, new_id
-from .errors import Cancelled, Interrupted, JobTimeout, NeuralibError, Unavailable
+from .errors import Cancelled, Interrupted, JobTimeout, NeuralibError, StorageFull, Unavailable
 from .executors import AudioOutput, FileOutput, registry
-from .objects import fetch_file, put_file
+from .objects import fetch_file, is_full, put_file
 from .objects.blocks import disk_errors
 from .pipeline import asset_event, job_event
 from .progress import Progress
@@ -66,6 +66,7 @@ class Execution:
         self._after = after
         self._progress = Progress()
         self._timings: dict[str, float] = {}
+        self._room = scratch_room(services.settings)
         self._keys: list[str] = []
         self._stored: set[str] = set()
         self._reason: NeuralibError | None = None
@@ -108,7 +109,9 @@ class Execution:
                 return await self._end_badly(self._reason)
             except NeuralibError as error:
                 return await self._end_badly(self._reason or error)
-            except Exception:
+            except Exception as error:
+                if is_full(error):
+                    return await self._end_badly(StorageFull("the scratch folder has no room left"))
                 log.exception("job.crashed")
                 return await self._end_badly(
                     NeuralibError("something broke inside NeuraLib; the log of the worker has it")
@@ -129,6 +132,7 @@ class Execution:
         params = registry.validate(services.registry.get(job.model), dict(job.params))
         async with _scratch(services.settings.worker.scratch) as scratch:
             async with self._stage("fetch"):
+                self._room.require(asset.blob.bytes + _decoded_bytes(asset))
                 await self._patiently(lambda: self._fetch(asset, scratch / "input"))
             async with self._stage("decode"):
                 limits = decode_limits(services.settings.limits)
@@ -159,6 +163,7 @@ class Execution:
         """On any thread: raises why the job should end."""
         if self._reason is not None:
             raise self._reason
+        self._room.require()
 
     def _reporter(self) -> Callable[[int, int], None]:
         loop, progress = asyncio.get_running_loop(), self._progress
@@ -377,6 +382,12 @@ class Execution:
 def backoff(errors: int) -> timedelta:
     """How long a job waits after its n-th passing error: 2, 4, 8… seconds, a minute at most."""
     return timedelta(seconds=min(2.0 ** (errors + 1), 60.0))
+
+
+def _decoded_bytes(asset: Asset) -> int:
+    """Of the recording as float32, by what was counted when it came in."""
+    audio = asset.audio or {}
+    return int(audio.get("frames", 0)) * int(audio.get("channels", 0)) * 4
 
 
 def _blob(path: Path, media_type: str) -> Blob:

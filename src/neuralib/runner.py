@@ -1,7 +1,6 @@
 """The one thread that owns the loaded executors of a model. Weights load once and stay until they are idle."""
 
 import asyncio
-import errno
 import json
 import threading
 import time
@@ -19,6 +18,7 @@ import structlog
 from .devices import DeviceInfo, choose_precision, find_device
 from .errors import ExecutorFailed, ModelLoadFailed, NeuralibError, OutOfMemory, StorageFull
 from .executors import Executor, Output, Params, Precision, Recording, RunContext, Weights, Work
+from .objects import is_full
 from .residency import Residency
 from .weights import AUTO, Resolver
 
@@ -361,7 +361,7 @@ class Runner:
             return OutOfMemory(error.detail)
         if isinstance(error, NeuralibError):
             return error
-        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if is_full(error):
             return StorageFull("the scratch folder has no room left")
         log.error("executor.failed", model=self.model, exc_info=error)
         return ExecutorFailed(f"{self.model} failed: {type(error).__name__}")

@@ -141,7 +141,7 @@ async def hold_still(
     before = await _settled(site, None)
     await _many(counts[1], send, at_once)
     after = await _settled(site, before.fds)
-    left = [path.name for path in site.scratch.iterdir()]
+    left = [path for kind in ("upload", "job") for path in site.scratch.rglob(f"neuralib-{kind}-*")]
     row.counts |= {
         "sent": sum(counts),
         "a second": round(sum(counts) / (time.monotonic() - began)),

@@ -76,6 +76,7 @@ def every_problem(route: Route) -> list[type[NeuralibError]]:
             errors.TokenExpired,
             errors.InsufficientScope,
             errors.DatabaseUnavailable,
+            errors.StorageFull,
             errors.IssuerUnavailable,
         ]
     if "{" in route.path:
@@ -196,7 +197,6 @@ ROUTES: tuple[Route, ...] = (
             errors.AudioTooShort,
             errors.AudioTooLong,
             errors.StorageUnavailable,
-            errors.StorageFull,
             errors.QuotaExceeded,
             errors.InvalidJSON,
         ),

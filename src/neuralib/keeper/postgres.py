@@ -98,6 +98,8 @@ class Postgres(Server):
             "max_connections": 60,
             "shared_buffers": "64MB",
             "max_wal_size": "512MB",
+            # Nobody replicates us; and a checkpoint that cannot note origins of replication on a full disk is a panic.
+            "max_active_replication_origins" if self.major >= 18 else "max_replication_slots": 0,
             "jit": "off",
             "timezone": "UTC",
             "log_timezone": "UTC",

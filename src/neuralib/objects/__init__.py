@@ -4,6 +4,7 @@ store.py    the seam, and the two helpers that everything above it uses
 local.py    a folder: embedded mode
 s3.py       the only file that knows aiobotocore
 blocks.py   streams of bytes cut into blocks, files written whole or not at all
+room.py     the part of a disk that is left free
 """
 
 from collections.abc import AsyncIterator
@@ -16,13 +17,16 @@ from pydantic import SecretStr
 from neuralib.errors import ConfigurationError
 
 from .local import LocalObjects, open_local
+from .room import Room, is_full
 from .store import ObjectStat, ObjectStore, fetch_file, put_file
 
 __all__ = [
     "LocalObjects",
     "ObjectStat",
     "ObjectStore",
+    "Room",
     "fetch_file",
+    "is_full",
     "open_local",
     "open_objects",
     "put_file",
@@ -50,6 +54,8 @@ class StorageSettings(Protocol):
     def create_bucket(self) -> bool: ...
     @property
     def timeout_s(self) -> float: ...
+    @property
+    def spare_bytes(self) -> int: ...
 
 
 class HasStorage(Protocol):
@@ -71,7 +77,7 @@ async def open_objects(settings: HasStorage) -> AsyncIterator[ObjectStore]:
     if storage.kind == "local":
         if storage.path is None:
             raise ConfigurationError("storage.kind is local, but storage.path is not set.")
-        async with open_local(storage.path) as local:
+        async with open_local(storage.path, storage.spare_bytes) as local:
             yield local
         return
     from .s3 import open_s3  # its client takes longer to import than everything else here

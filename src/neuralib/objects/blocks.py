@@ -5,7 +5,6 @@ thread is woken for every packet of an upload.
 """
 
 import asyncio
-import errno
 import io
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
@@ -15,9 +14,9 @@ from typing import BinaryIO, ParamSpec, TypeVar
 
 from neuralib.errors import MissingFile, StorageFull, StorageUnavailable
 
-BLOCK = 1 << 20
+from .room import is_full
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+BLOCK = 1 << 20
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -54,7 +53,7 @@ def disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if is_full(error):
             raise StorageFull("The disk has no room left.") from error
         raise StorageUnavailable(f"The disk refuses: {error.strerror or type(error).__name__}.") from error
 

@@ -19,6 +19,7 @@ import structlog
 from neuralib.errors import MissingFile, NotFound, StorageUnavailable
 
 from .blocks import BLOCK, WholeFile, disk_errors, gathered, in_thread, make_folder, read_blocks
+from .room import Room
 from .store import ABANDONED_AFTER, OCTETS, ObjectStat, check_key, check_prefix, check_range
 
 log = structlog.get_logger(__name__)
@@ -30,9 +31,10 @@ _LIST_BATCH = 1000
 class LocalObjects:
     """An ObjectStore in a folder. Content types are not kept: the database knows them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, spare: int = 0) -> None:
         self._folder = folder
         self._partials = folder / ".partial"
+        self._room = Room(folder, spare)
 
     async def put(self, key: str, chunks: AsyncIterable[bytes], *, content_type: str = OCTETS) -> int:  # noqa: ARG002 - S3 keeps it
         """See `ObjectStore.put`."""
@@ -41,6 +43,7 @@ class LocalObjects:
             await in_thread(file.open)
             async with aclosing(gathered(chunks, BLOCK, BytesIO)) as blocks:
                 async for block in blocks:
+                    self._room.require(BLOCK)
                     await in_thread(file.write, block)
             await in_thread(file.publish)
         finally:
@@ -130,13 +133,13 @@ def _stat(key: str, path: Path) -> Iterator[ObjectStat]:
 
 
 @asynccontextmanager
-async def open_local(path: Path) -> AsyncIterator[LocalObjects]:
-    """The store in this folder, which is made when missing.
+async def open_local(path: Path, spare: int = 0) -> AsyncIterator[LocalObjects]:
+    """The store in this folder, which is made when missing. It leaves the last `spare` bytes of the disk free.
 
     Raises:
         StorageUnavailable: the folder cannot be made or written.
     """
-    store = LocalObjects(path)
+    store = LocalObjects(path, spare)
     await store.prepare()
     await store.check()
     if swept := await store.sweep():

@@ -1,8 +1,7 @@
 """A folder of recordings for each test, and what becomes of them in the decoder."""
 
 import asyncio
-import subprocess
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +64,3 @@ def recorded(tmp_path: Path) -> Callable[..., Recording]:
             return writer.close()
 
     return make
-
-
-@pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system with hardly any room. Only root may mount one; elsewhere the test is skipped."""
-    folder = tmp_path / "full"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False, timeout=10).returncode:
-        pytest.skip("cannot mount a small file system here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True, timeout=10)
