@@ -152,7 +152,7 @@ async def hold_still(
     row.claim(after.mib - before.mib < GROWTH_MIB, f"the API grew by {after.mib - before.mib:.0f} MiB")
     row.claim(after.fds <= before.fds, f"{after.fds - before.fds} more file descriptors are open")
     row.claim(not left, f"{len(left)} temporary files are left")
-    row.claim(not site.api.logged("request.failed"), "a handler failed: see the log of the API")
+    row.claim(not site.api.logged("request.failed", "Traceback"), "a handler broke: see the log of the API")
 
 
 async def _many(count: int, send: Callable[[], Awaitable[None]], at_once: int) -> None:

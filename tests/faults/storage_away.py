@@ -2,11 +2,12 @@
 
 import asyncio
 import hashlib
+import shutil
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 import servers
 from faults.ledger import close_the_books
@@ -73,8 +74,7 @@ async def _storm(name: str, fault, scale: Scale, stores: Stores, folder: Path) -
 @asynccontextmanager
 async def s3_site(stores: Stores, folder: Path, scale: Scale) -> AsyncIterator[tuple[Site, Line]]:
     """A site whose objects are in a bucket behind a line."""
-    data = folder / f"s3-{uuid4().hex}"
-    data.mkdir(parents=True)
+    data = Path(tempfile.mkdtemp(prefix="nl-s3-"))  # a socket lies there: its path must be short
     manager = servers.s3_server(data)
     server = await asyncio.to_thread(manager.__enter__)
     try:
@@ -94,6 +94,7 @@ async def s3_site(stores: Stores, folder: Path, scale: Scale) -> AsyncIterator[t
                 yield site, line
     finally:
         await asyncio.to_thread(manager.__exit__, None, None, None)
+        shutil.rmtree(data, ignore_errors=True)
 
 
 def _digests(server: servers.S3Server) -> dict[str, str]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from faults import (
     api_killed,
+    disk_full,
     drained,
     fuzz,
+    memory_full,
     poison_job,
     postgres_stopped,
     redis_absent,
@@ -33,6 +35,8 @@ FAULTS: Mapping[str, tuple[str, Fault]] = {
     "drained": (drained.NAME, drained.run),
     "storage-down": (storage_away.DOWN, storage_away.down),
     "storage-silent": (storage_away.SILENT, storage_away.silent),
+    "disk-full": (disk_full.NAME, disk_full.run),
+    "memory-full": (memory_full.NAME, memory_full.run),
     "malformed": (fuzz.REQUESTS, fuzz.requests),
     "media": (fuzz.MEDIA, fuzz.media),
 }

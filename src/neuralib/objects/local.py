@@ -43,7 +43,7 @@ class LocalObjects:
             await in_thread(file.open)
             async with aclosing(gathered(chunks, BLOCK, BytesIO)) as blocks:
                 async for block in blocks:
-                    self._room.require(BLOCK)
+                    self._room.require(block.getbuffer().nbytes)
                     await in_thread(file.write, block)
             await in_thread(file.publish)
         finally:
