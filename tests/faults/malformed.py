@@ -4,8 +4,11 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 from urllib.parse import quote
+
+from pydantic import BaseModel
 
 from neuralib.api.routes import FORM, ROUTES, Route
 
@@ -68,7 +71,7 @@ class Malformed:
             path = path.replace(f"{{{name}}}", self._rng.choice(ids))
         path = path.replace("{", "").replace("}", "")
         if route.body is not None:
-            value = _value(route.body.model_json_schema(), {}, self._rng)
+            value = _value(_schema(route.body), {}, self._rng)
             self._name_things(value)
             body = json.dumps(value).encode()
             return Raw(route.name, route.method, path, [("Content-Type", route.media_types[0])], body)
@@ -147,8 +150,13 @@ def _of_kind(schema: dict[str, Any], defs: dict[str, Any], rng: random.Random, d
             return _wrong(rng)
 
 
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
+
+
 def _query(route: Route, rng: random.Random) -> str:
-    properties = route.query.model_json_schema().get("properties", {})
+    properties = _schema(route.query).get("properties", {})
     given = [(name, _word(schema, rng)) for name, schema in properties.items() if rng.random() < 0.4]
     return "?" + "&".join(f"{quote(n)}={quote(v, errors='replace')}" for n, v in given) if given else ""
 

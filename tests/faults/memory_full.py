@@ -10,7 +10,7 @@ from faults.site import open_site, session, write_song
 from faults.stores import Stores
 
 NAME = "device out of memory"
-JOBS = 20
+JOBS, ATTEMPTS = 20, 2
 FITS = (4, 2, 1, 0, None)
 """The largest batch that the device holds, job by job; None: it has all the room."""
 
@@ -26,7 +26,10 @@ async def run(scale: Scale, stores: Stores, folder: Path) -> Row:
         for number in range(JOBS):
             fits = FITS[number % len(FITS)]
             fault = {} if fits is None else {"fault": "memory", "fits": fits}
-            await load.submit(windows=2, window_s=0.02, **fault)
+            params = {"windows": 2, "window_s": 0.02, "salt": number, **fault}
+            inputs = [{"asset_id": load.track}]
+            order = {"operation": "storm", "inputs": inputs, "params": params, "max_attempts": ATTEMPTS}
+            load.accepted.append((await load.insist("POST", "/jobs", 202, json=order))["id"])
         pid = site.workers[0].pid
         hopeless = JOBS // len(FITS)
         await close_the_books(row, site, load, succeed=JOBS - hopeless)
@@ -38,6 +41,7 @@ async def run(scale: Scale, stores: Stores, folder: Path) -> Row:
     wrong = [
         end for end in full if end not in failed and end["result"]["facts"]["batch"] != end["params"]["fits"]
     ]
+    failed = [end for end in failed if end["attempt"] == ATTEMPTS]
     typed = [end for end in failed if end["error"]["code"] == "out-of-memory" and end["error"]["retryable"]]
     others = [end for end in ends if end not in failed and end["attempt"] != 1]
     row.counts |= {"in smaller batches": len(full) - len(failed), "failed as out-of-memory": len(typed)}

@@ -150,6 +150,7 @@ class Site:
             "NEURALIB_DEVICE_NAME": "cpu",
             "NEURALIB_WEIGHTS_OFFLINE": "1",
             "NEURALIB_LIMITS_STREAMS_PER_OWNER": "2000",
+            "NEURALIB_LIMITS_REQUESTS_PER_S": "0",  # all of the load is one owner's
             "NEURALIB_LOG_FORMAT": "json",
             "PYTHONPATH": str(_installed_plugin(folder)),
             **more,

@@ -10,6 +10,7 @@ from faults import (
     disk_full,
     drained,
     fuzz,
+    many_streams,
     memory_full,
     poison_job,
     postgres_stopped,
@@ -37,6 +38,7 @@ FAULTS: Mapping[str, tuple[str, Fault]] = {
     "storage-silent": (storage_away.SILENT, storage_away.silent),
     "disk-full": (disk_full.NAME, disk_full.run),
     "memory-full": (memory_full.NAME, memory_full.run),
+    "many-streams": (many_streams.NAME, many_streams.run),
     "malformed": (fuzz.REQUESTS, fuzz.requests),
     "media": (fuzz.MEDIA, fuzz.media),
 }
