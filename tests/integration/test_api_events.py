@@ -291,7 +291,7 @@ async def test_streams_and_waits_end_at_once_when_the_process_stops(services: Se
         )
         streams = [await clients.enter_async_context(opened(api, "/events")) for _ in range(STREAMS)]
         look = asyncio.create_task(api.get(f"/jobs/{job.id}?wait_s=30"))
-        while len(services.bus._listeners[owner]) <= STREAMS:  # noqa: ASYNC110 - nobody tells of listeners
+        while services.bus.listeners(owner) <= STREAMS:  # noqa: ASYNC110 - nobody tells of listeners
             await asyncio.sleep(0.01)
         async with asyncio.timeout(services.settings.server.shutdown_s - 1):
             await server.aclose()

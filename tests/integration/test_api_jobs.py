@@ -221,5 +221,5 @@ async def test_a_wait_that_runs_out_tells_how_it_stands(api: Api, song: str) -> 
 
 async def until_somebody_listens(services: Services, owner: UUID) -> None:
     async with asyncio.timeout(10):
-        while owner not in services.bus._listeners:  # noqa: ASYNC110 - nobody tells of listeners
+        while not services.bus.listeners(owner):  # noqa: ASYNC110 - nobody tells of listeners
             await asyncio.sleep(0.01)

@@ -7,7 +7,7 @@ calls.py       what comes in, replies.py what goes out, middleware.py what is ar
 problems.py    NeuralibError -> RFC 9457
 openapi.py     the table -> OpenAPI 3.1
 idempotency.py  a POST that is sent again is carried out once
-feed.py        what an event stream tells; events.py sends it
+feed.py        what an event stream tells, tails.py what all of an owner share; events.py sends it
 """
 
 import asyncio
@@ -24,7 +24,8 @@ from neuralib.services import Services
 from .auth import Gate, Principal
 from .calls import Call, read_json, read_query
 from .docs import OPENAPI
-from .feed import watch
+from .events import TAILS
+from .feed import durable_frame, watch
 from .idempotency import once
 from .middleware import REQUEST_ID, SETTINGS, add_headers, outermost
 from .openapi import describe
@@ -32,6 +33,7 @@ from .rates import Rates, address_of
 from .routes import ROUTES, Handler, Route
 from .schemas import NoQuery
 from .streams import Streams, guard
+from .tails import Tails
 
 __all__ = ["listening", "make_app"]
 
@@ -51,6 +53,7 @@ def make_app(services: Services, owner: UUID) -> web.Application:
     app = web.Application(middlewares=[outermost], client_max_size=settings.limits.body_bytes)
     app[SETTINGS] = settings
     app[OPENAPI] = describe(ROUTES)
+    app[TAILS] = Tails(services.db, durable_frame)
     for route in ROUTES:
         app.router.add_route(
             route.method, route.path, _endpoint(route, services, gate, streams, rates), name=route.name

@@ -15,9 +15,11 @@ from .feed import RETRY_MS, Feed, frame
 from .replies import cut, write
 from .schemas import EventsQuery
 from .streams import Seat
+from .tails import Tails
 
 log = structlog.get_logger(__name__)
 
+TAILS = web.AppKey("tails", Tails)
 HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -34,8 +36,12 @@ async def job_events(call: Call, query: EventsQuery) -> web.StreamResponse:
 async def _open(call: Call, query: EventsQuery, job: Job | None) -> web.StreamResponse:
     """Raises TooManyStreams, InvalidParameter."""
     last_seen = _last_seen(call.request, query)
-    with call.streams.enter(call.principal) as seat, call.services.bus.listen(call.owner) as listener:
-        feed = Feed(call.services, call.owner, job, listener)
+    with (
+        call.streams.enter(call.principal) as seat,
+        call.services.bus.listen(call.owner) as listener,
+        call.request.app[TAILS].of(call.owner) as tail,
+    ):
+        feed = Feed(call.services, call.owner, job, listener, tail)
         first = await feed.begin(last_seen)
         if await feed.ended_before():
             return web.Response(status=204)

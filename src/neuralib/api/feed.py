@@ -23,6 +23,8 @@ from neuralib.events import Listener
 from neuralib.pipeline import TERMINAL, stamp
 from neuralib.services import Services
 
+from .tails import BATCH, Tail, Told
+
 log = structlog.get_logger(__name__)
 
 RETRY_MS = 3000
@@ -31,7 +33,6 @@ NET_S = 2.0
 BLIND_S = 1.0
 """How long a stream waits for a database that is away before it looks again."""
 PROGRESS_EVERY_S = 0.25
-BATCH = 200
 ENDINGS = frozenset(f"job.{state.value}" for state in TERMINAL)
 
 
@@ -48,7 +49,7 @@ class Throttle:
 
     _waiting: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _told: dict[str, tuple[float, tuple[int, float]]] = field(default_factory=dict)
-    _ended: deque[str] = field(default_factory=lambda: deque(maxlen=1000))
+    _ended: deque[str] = field(default_factory=lambda: deque(maxlen=100))
 
     def offer(self, data: Mapping[str, Any]) -> None:
         """Take note of progress, unless it is older than what was told."""
@@ -102,13 +103,16 @@ async def watch(services: Services) -> None:
 class Feed:
     """The events of an owner, or of one job, from `cursor` on."""
 
-    def __init__(self, services: Services, owner: UUID, job: Job | None, listener: Listener) -> None:
+    def __init__(
+        self, services: Services, owner: UUID, job: Job | None, listener: Listener, tail: Tail
+    ) -> None:
         self.over = False
         """Whether the job's last event has been told."""
         self._services = services
         self._owner = owner
         self._job = job
         self._listener = listener
+        self._tail = tail
         self._throttle = Throttle()
         self._cursor = 0
         self._look_at = 0.0
@@ -138,7 +142,7 @@ class Feed:
         """Whether this is the stream of a job that ended and of which there is nothing left to tell."""
         if self._job is None or self._job.state not in TERMINAL:
             return False
-        return not await self._events(limit=1)
+        return not await self._tail.read(self._cursor, job=self._job.id, limit=1)
 
     async def next(self) -> bytes:
         """What there is to tell now: durable events first. Empty when there is nothing."""
@@ -161,32 +165,33 @@ class Feed:
     async def _durable(self) -> bytes:
         self._listener.news = False
         try:
-            events = await self._events(limit=BATCH)
+            events, more = await self._events()
         except Unavailable as error:
             # The stream stays open: closing it would bring every client back at once.
             log.warning("stream.blind", error=error.detail)
             self._listener.news, self._look_at = True, asyncio.get_running_loop().time() + BLIND_S
             return b""
-        if len(events) == BATCH:
-            self._listener.news = True  # there is more: come back before sleeping
+        if more:
+            self._listener.news = True  # come back before sleeping
         for event in events:
-            assert event.seq is not None
             self._cursor = event.seq
-            if event.type in ENDINGS:
-                self._throttle.end(str(event.job_id))
+            if event.type in ENDINGS and event.job is not None:
+                self._throttle.end(event.job)
                 self.over = self._job is not None
-        return b"".join(_durable_frame(event) for event in events)
+        return b"".join(event.frame for event in events)
 
-    async def _events(self, limit: int) -> list[Event]:
-        async with self._services.db.transaction() as tx:
-            job = self._job.id if self._job else None
-            return await event_rows.after(tx, self._owner, self._cursor, job=job, limit=limit)
+    async def _events(self) -> tuple[list[Told], bool]:
+        """What is new, and whether there may be more. A job's own stream reads alone: it is short."""
+        if self._job is None:
+            return await self._tail.after(self._cursor)
+        found = await self._tail.read(self._cursor, job=self._job.id)
+        return found, len(found) == BATCH
 
     def _ids(self) -> list[UUID] | None:
         return [self._job.id] if self._job else None
 
 
-def _durable_frame(event: Event) -> bytes:
+def durable_frame(event: Event) -> bytes:
     return frame(event.type, {"seq": event.seq, "at": stamp(event.at), **event.data}, event.seq)
 
 
