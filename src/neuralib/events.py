@@ -27,6 +27,12 @@ REST_S = 0.0002
 """How long a crowd rests for each of its listeners after it was woken: 0.2 s for a thousand."""
 
 
+class Progress(dict[str, Any]):
+    """How far a job is, as it was heard. `encoded` is there for whoever tells it to many."""
+
+    encoded: bytes | None = None
+
+
 @dataclass(eq=False, slots=True)
 class Listener:
     """One reader's view: woken when something happened for its owner. Progress is kept per job, newest only, so a
@@ -36,6 +42,8 @@ class Listener:
     progress: dict[UUID, Mapping[str, Any]] = field(default_factory=dict)
     news: bool = True
     """Whether there may be durable events that the reader has not looked for. Readers set it back."""
+    news_at: float = 0.0
+    """When the last of them was heard of, on the loop's clock."""
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def wait(self, timeout: float) -> bool:
@@ -68,7 +76,16 @@ class _Crowd:
     _rested_at: float = 0.0
     _due: asyncio.TimerHandle | None = None
 
-    def wake(self) -> None:
+    def tell(self, progress: Mapping[UUID, Mapping[str, Any]], *, news: bool) -> None:
+        now = asyncio.get_running_loop().time()
+        for listener in self.listeners:
+            if news:
+                listener.news, listener.news_at = True, now
+            else:
+                listener.progress.update(progress)
+        self._wake()
+
+    def _wake(self) -> None:
         if len(self.listeners) <= AT_ONCE:
             self._wake_all()
         elif self._due is None:
@@ -104,7 +121,7 @@ class EventBus:
 
     @contextmanager
     def listen(self, owner: UUID) -> Iterator[Listener]:
-        listener = Listener()
+        listener = Listener(news_at=asyncio.get_running_loop().time())
         crowd = self._crowds[owner]
         crowd.listeners.add(listener)
         try:
@@ -126,9 +143,7 @@ class EventBus:
     def nudge(self, owner: UUID) -> None:
         """Have the listeners of one owner look, in this process alone."""
         if (crowd := self._crowds.get(owner)) is not None:
-            for listener in crowd.listeners:
-                listener.news = True
-            crowd.wake()
+            crowd.tell({}, news=True)
 
     def wake_all(self) -> None:
         """Have every listener look: on shutdown, and after Redis came back."""
@@ -154,15 +169,12 @@ class EventBus:
         try:
             message = json.loads(raw)
             owner = UUID(message["owner"])
-            progress = {UUID(message["job"]): message["progress"]} if "progress" in message else {}
+            progress = {UUID(message["job"]): Progress(message["progress"])} if "progress" in message else {}
         except (ValueError, TypeError, KeyError, AttributeError):
             log.warning("events.not_ours", message=raw[:100])  # anybody may publish on a shared Redis
             return
         if (crowd := self._crowds.get(owner)) is not None:
-            for listener in crowd.listeners:
-                listener.progress.update(progress)
-                listener.news = listener.news or not progress
-            crowd.wake()
+            crowd.tell(progress, news=not progress)
 
     async def _publish(self, message: Mapping[str, Any]) -> None:
         await self._best_effort.call("publish", lambda: self._redis.publish(CHANNEL, json.dumps(message)))

@@ -64,6 +64,21 @@ async def test_a_hundred_streams_that_are_woken_together_ask_twice_at_most(
     assert counted.transactions <= 2
 
 
+async def test_who_heard_of_it_before_the_last_query_asks_no_more(services: Services, owner: UUID) -> None:
+    counted, clock = Counted(services.db), asyncio.get_running_loop().time
+    tail = Tail(counted, owner, frame, readers=2, head=0)  # type: ignore[arg-type]
+    await append(services, owner, 3)
+    heard_at = clock()
+    await asyncio.sleep(0.001)
+    for _ in range(2):
+        found, _ = await tail.after(0, heard_at)
+        assert [told.seq for told in found] == [1, 2, 3]
+    assert counted.transactions == 1
+    await append(services, owner, 1)
+    found, _ = await tail.after(3, clock())
+    assert [told.seq for told in found] == [4]
+
+
 async def test_streams_that_dawdle_come_late_or_from_far_behind_hear_everything_once(
     services: Services, owner: UUID
 ) -> None:

@@ -19,7 +19,7 @@ from neuralib.db import events as event_rows
 from neuralib.db import jobs as job_rows
 from neuralib.entities import Event, Job, JobState
 from neuralib.errors import NeuralibError, Unavailable
-from neuralib.events import Listener
+from neuralib.events import Listener, Progress
 from neuralib.pipeline import TERMINAL, stamp
 from neuralib.services import Services
 
@@ -153,7 +153,7 @@ class Feed:
         for data in self._listener.take_progress():
             if self._job is None or data["job_id"] == str(self._job.id):
                 self._throttle.offer(data)
-        return told + b"".join(frame("job.progress", data) for data in self._throttle.take(now))
+        return told + b"".join(_progress_frame(data) for data in self._throttle.take(now))
 
     def idle_for(self) -> float:
         """Seconds until `next` may have something although nothing wakes us; infinite when only waking helps."""
@@ -183,7 +183,7 @@ class Feed:
     async def _events(self) -> tuple[list[Told], bool]:
         """What is new, and whether there may be more. A job's own stream reads alone: it is short."""
         if self._job is None:
-            return await self._tail.after(self._cursor)
+            return await self._tail.after(self._cursor, self._listener.news_at)
         found = await self._tail.read(self._cursor, job=self._job.id)
         return found, len(found) == BATCH
 
@@ -193,6 +193,15 @@ class Feed:
 
 def durable_frame(event: Event) -> bytes:
     return frame(event.type, {"seq": event.seq, "at": stamp(event.at), **event.data}, event.seq)
+
+
+def _progress_frame(data: Mapping[str, Any]) -> bytes:
+    """Encoded once, however many streams tell it."""
+    if not isinstance(data, Progress):
+        return frame("job.progress", data)
+    if data.encoded is None:
+        data.encoded = frame("job.progress", data)
+    return data.encoded
 
 
 def _last_progress(job: Job) -> dict[str, Any]:

@@ -40,19 +40,22 @@ class Tail:
     encode: Encode
     readers: int = 0
     head: int | None = None
+    read_at: float = 0.0
+    """When the query began that brought everything up to `head`, on the loop's clock."""
     kept: deque[Told] = field(default_factory=lambda: deque(maxlen=KEPT))
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _next: asyncio.Task[NeuralibError | None] | None = None
 
-    async def after(self, seq: int) -> tuple[list[Told], bool]:
-        """Events after number `seq`, and whether there may be more. What was committed before the call is found.
-        Raises DatabaseUnavailable.
+    async def after(self, seq: int, heard_at: float | None = None) -> tuple[list[Told], bool]:
+        """Events after number `seq`, and whether there may be more. What was committed before `heard_at` (on the
+        loop's clock; None: before the call) is found. Raises DatabaseUnavailable.
         """
         if self.head is None:
             self.head = seq
         elif seq < self.head - len(self.kept):
             return await self._catch_up(seq, self.head)
-        await self._refresh()
+        if heard_at is None or heard_at >= self.read_at or seq > self.head:
+            await self._refresh()
         if seq > self.head:
             self._begin(seq)
         behind = self.head - seq
@@ -76,7 +79,7 @@ class Tail:
 
     def _begin(self, seq: int) -> None:
         self.kept.clear()
-        self.head = seq
+        self.head, self.read_at = seq, 0.0
 
     async def _refresh(self) -> None:
         """Take part in the next query. One that is on its way may have begun before what the caller heard of."""
@@ -90,15 +93,17 @@ class Tail:
         """The error, if any, is handed over: nobody may be left to hear it."""
         async with self._reading:
             self._next = None
-            head = self.head
+            head, began = self.head, asyncio.get_running_loop().time()
             assert head is not None
             try:
                 found = await self.read(head)
             except NeuralibError as error:
                 return error
-            if found and self.head == head:
+            if self.head == head:
                 self.kept.extend(found)
-                self.head = found[-1].seq
+                self.head = found[-1].seq if found else head
+                # A full batch may not have been all there is.
+                self.read_at = began if len(found) < BATCH else 0.0
             return None
 
     def _told(self, event: Event) -> Told:
