@@ -46,7 +46,7 @@ async def requests(scale: Scale, stores: Stores, folder: Path) -> Row:
             fine = not answer.startswith("5") or (raw.route, answer) == ("readyz", "503")
             row.claim(fine, f"{answer} to {raw.encoded()[:300]!r}")
 
-        await hold_still(row, site, scale.pick((300, 700), (2000, 8000)), send, at_once=16)
+        await hold_still(row, site, scale.pick((150, 450), (2000, 8000)), send, at_once=16)
     row.counts |= dict(sorted(answers.items()))
     row.claim(answers["silence"] == 0, f"{answers['silence']} requests were not answered in {ANSWER_S:g} s")
     return row
@@ -67,7 +67,7 @@ async def media(scale: Scale, stores: Stores, folder: Path) -> Row:
             row.claim(answer == "ok" or answer in DOCUMENTED, f"{name}: {status} {answer}")
             row.claim("crashed" not in str(body), f"{name}: the decoder crashed")
 
-        await hold_still(row, site, scale.pick((20, 40), (200, 1800)), send, at_once=3)
+        await hold_still(row, site, scale.pick((6, 18), (200, 1800)), send, at_once=3)
     row.counts |= dict(sorted(answers.items()))
     return row
 
