@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from neuralib.bench.pairs import Case, Gate, Pair
+from neuralib.bench.pairs import Case, Gate, Pair, no_gpu
 from neuralib.bench.stock import separate, separator
 
 STEMS = ["drums", "bass", "other", "vocals"]
@@ -120,12 +120,6 @@ def no_bf16() -> str | None:
     from neuralib.executors.demucs.networks import precisions
 
     return None if "bf16" in precisions(torch.device("cpu")) else "this CPU does not compute in bf16"
-
-
-def no_gpu() -> str | None:
-    import torch
-
-    return None if torch.cuda.is_available() else "no NVIDIA GPU at hand"
 
 
 CASES = [

@@ -155,6 +155,13 @@ def machine() -> str:
     )
 
 
+def no_gpu() -> str | None:
+    """Why rows that need a GPU are not measured here, or None."""
+    import torch
+
+    return None if torch.cuda.is_available() else "no NVIDIA GPU at hand"
+
+
 def _cpu() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []

@@ -60,13 +60,15 @@ def whisper_model(weights: Weights, device: str) -> Any:
     return model.eval().to(device)
 
 
-def transcribe(model: Any, samples: NDArray[np.float32], **options: Any) -> dict[str, Any]:
-    """`whisper.transcribe` with words, in fp32, on mono samples at 16 kHz."""
+def transcribe(
+    model: Any, samples: NDArray[np.float32], *, fp16: bool = False, **options: Any
+) -> dict[str, Any]:
+    """`whisper.transcribe` with words on mono samples at 16 kHz; its own fp16 keeps the weights in fp32."""
     import torch
     import whisper
 
     torch.manual_seed(0)
-    return dict(whisper.transcribe(model, samples, word_timestamps=True, fp16=False, **options))
+    return dict(whisper.transcribe(model, samples, word_timestamps=True, fp16=fp16, **options))
 
 
 def basic_pitch_model(file: Path) -> Any:
