@@ -84,7 +84,8 @@ class Malformed:
 
     def _name_things(self, value: Any) -> None:
         """Put an asset that exists where a body asks for one, so that what lies behind is reached too."""
-        for each in value.get("inputs", ()) if isinstance(value, dict) else ():
+        inputs = value.get("inputs") if isinstance(value, dict) else None
+        for each in inputs if isinstance(inputs, list) else ():
             if isinstance(each, dict) and "asset_id" in each and self._rng.random() < 0.7:
                 each["asset_id"] = self._rng.choice(self._ids["asset"])
 
