@@ -23,8 +23,10 @@ CHANNEL = "neuralib:events"
 RECONNECT_S = 1.0
 AT_ONCE = 50
 """Listeners that are woken before anything else gets its turn."""
-REST_S = 0.0002
-"""How long a crowd rests for each of its listeners after it was woken: 0.2 s for a thousand."""
+TURN_S = 0.004
+"""How long others then have, and what the first ones ask for has to arrive."""
+REST_S = 0.0003
+"""How long a crowd rests for each of its listeners after it was woken: 0.3 s for a thousand."""
 
 
 class Progress(dict[str, Any]):
@@ -100,7 +102,7 @@ class _Crowd:
         for listener in left[:AT_ONCE]:
             listener.wake()
         if rest := left[AT_ONCE:]:
-            asyncio.get_running_loop().call_soon(self._wake_some, rest)
+            asyncio.get_running_loop().call_later(TURN_S, self._wake_some, rest)
 
 
 class EventBus:

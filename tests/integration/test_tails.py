@@ -42,10 +42,10 @@ def frame(event: Event) -> bytes:
 
 async def read_to(tail: Tail, head: int, cursor: int = 0, rng: random.Random | None = None) -> list[bytes]:
     """Frames from `cursor` to `head`, however often it takes; with `rng` dawdling in between."""
-    heard = []
+    heard, clock = [], asyncio.get_running_loop().time
     async with asyncio.timeout(WITHIN_S):
         while cursor < head:
-            found, _ = await tail.after(cursor)
+            found, _ = await tail.after(cursor, clock() if rng and rng.random() < 0.5 else None)
             heard += [told.frame for told in found]
             cursor = found[-1].seq if found else cursor
             for _ in range(rng.randrange(200) if rng else 0):
@@ -92,6 +92,18 @@ async def test_streams_that_dawdle_come_late_or_from_far_behind_hear_everything_
         await append(services, owner, 50)
     for start, task in zip(starts, reading, strict=True):
         assert await task == [b"%d" % seq for seq in range(start + 1, head + 1)]
+
+
+async def test_who_heard_once_gets_all_of_it_though_it_takes_several_queries(
+    services: Services, owner: UUID
+) -> None:
+    tail, cursor, more = Tail(services.db, owner, frame, readers=2, head=0), 0, True
+    await append(services, owner, 450)
+    heard_at = asyncio.get_running_loop().time()
+    while more:
+        found, more = await tail.after(cursor, heard_at)
+        cursor = found[-1].seq if found else cursor
+    assert cursor == 450
 
 
 async def test_what_is_committed_before_the_question_is_in_the_answer(

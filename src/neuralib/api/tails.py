@@ -44,6 +44,8 @@ class Tail:
     """When the query began that brought everything up to `head`, on the loop's clock."""
     kept: deque[Told] = field(default_factory=lambda: deque(maxlen=KEPT))
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _began: float = 0.0
+    _query: asyncio.Task[NeuralibError | None] | None = None
     _next: asyncio.Task[NeuralibError | None] | None = None
 
     async def after(self, seq: int, heard_at: float | None = None) -> tuple[list[Told], bool]:
@@ -55,7 +57,7 @@ class Tail:
         elif seq < self.head - len(self.kept):
             return await self._catch_up(seq, self.head)
         if heard_at is None or heard_at >= self.read_at or seq > self.head:
-            await self._refresh()
+            await self._refresh(heard_at)
         if seq > self.head:
             self._begin(seq)
         behind = self.head - seq
@@ -81,24 +83,30 @@ class Tail:
         self.kept.clear()
         self.head, self.read_at = seq, 0.0
 
-    async def _refresh(self) -> None:
-        """Take part in the next query. One that is on its way may have begun before what the caller heard of."""
-        if self._next is None:
-            self._next = asyncio.create_task(self._read_on(), name="events-tail")
-        error = await asyncio.shield(self._next)
+    async def _refresh(self, heard_at: float | None) -> None:
+        """Take part in the query that is on its way, if it began after what the caller heard of; else in the next."""
+        query = self._next
+        if self._query is not None and heard_at is not None and heard_at < self._began:
+            query = self._query
+        if query is None:
+            query = self._next = asyncio.create_task(self._read_on(), name="events-tail")
+        error = await asyncio.shield(query)
         if error is not None:
             raise error
 
     async def _read_on(self) -> NeuralibError | None:
         """The error, if any, is handed over: nobody may be left to hear it."""
         async with self._reading:
-            self._next = None
+            self._query, self._next = self._next, None
             head, began = self.head, asyncio.get_running_loop().time()
+            self._began = began
             assert head is not None
             try:
                 found = await self.read(head)
             except NeuralibError as error:
                 return error
+            finally:
+                self._query = None
             if self.head == head:
                 self.kept.extend(found)
                 self.head = found[-1].seq if found else head
