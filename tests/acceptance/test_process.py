@@ -32,6 +32,22 @@ def test_the_demo_song_comes_apart(tmp_path):
     assert "%" in done.stdout
 
 
+def test_where_only_cleared_weights_may_run_the_bundled_ones_do_and_say_so(tmp_path):
+    song, safe = write_tones(tmp_path / "song.wav", 1), {"NEURALIB_WEIGHTS_COMMERCIAL_SAFE": "1"}
+    done = neuralib("process", song, "-o", tmp_path / "out", "--models", "demucs", env=safe)
+    assert done.returncode == 0, done.stderr
+    (job,) = json.loads((tmp_path / "out" / "manifest.json").read_text())["jobs"]
+    weights = job["result"]["weights"]
+    assert (weights["name"], weights["source"], weights["license"]) == ("hdemucs_mini", "bundled", "MIT")
+    assert job["model"] == f"demucs/hdemucs_mini@sha256:{weights['sha256']}"
+    assert "demucs/hdemucs_mini@sha256:" in done.stdout
+    refused = neuralib("process", song, "-o", tmp_path / "no", "--models", "demucs/htdemucs", env=safe)
+    assert refused.returncode == 1
+    assert "demucs/htdemucs is licensed unclear" in refused.stderr
+    doctor = neuralib("doctor", env=safe)
+    assert "hdemucs_mini (bundled, MIT)" in doctor.stdout
+
+
 def test_what_exists_is_replaced_whole(tmp_path):
     song = write_tones(tmp_path / "song.wav", 1)
     out = tmp_path / "out"

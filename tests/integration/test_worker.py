@@ -43,7 +43,7 @@ from neuralib.executors.registry import Plugin, Registry
 from neuralib.jobs import JobRequest, JobView, OnExisting
 from neuralib.pipeline import TERMINAL
 from neuralib.services import Services, open_services
-from neuralib.weights import Resolver
+from neuralib.weights import Bundled, Resolver
 from neuralib.worker import Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -146,10 +146,16 @@ class Lab:
 
     @asynccontextmanager
     async def working(
-        self, services: Services | None = None, drain_s: float = 0.0, **options: Any
+        self,
+        services: Services | None = None,
+        drain_s: float = 0.0,
+        *,
+        commercial_safe: bool = False,
+        **options: Any,
     ) -> AsyncIterator[Worker]:
         services = services or self.services
-        resolver = Resolver(self._path.parent / "weights", offline=True)
+        cache = self._path.parent / "weights"
+        resolver = Resolver(cache, offline=True, commercial_safe=commercial_safe)
         worker = Worker(services, self.services.registry.names, resolver, **options)
         task = asyncio.create_task(worker.run())
         try:
@@ -163,9 +169,10 @@ class Lab:
         """These services with the executors of this test."""
         return replace(opened, registry=self.services.registry)
 
-    async def submit(self, executor: Made, **more: Any) -> Job:
+    async def submit(self, executor: Made, checkpoint: str | None = None, **more: Any) -> Job:
         song = self._song or await self._bring_in()
-        request = JobRequest(song, model=executor.name, on_existing=OnExisting.RERUN, **more)
+        model = f"{executor.name}/{checkpoint}" if checkpoint else executor.name
+        request = JobRequest(song, model=model, on_existing=OnExisting.RERUN, **more)
         return (await jobs.submit(self.services, self.owner, request)).job
 
     async def ended(self, job: Job) -> JobView:
@@ -357,6 +364,34 @@ async def test_what_breaks_in_an_executor_fails_its_job_and_nothing_else(lab: Ca
     left, scratch = await here.left()
     assert len(left) == 2, "of the one that succeeded"
     assert scratch == []
+
+
+async def test_weights_that_are_not_cleared_fail_the_job_that_names_them_and_are_passed_over_by_others(
+    lab: Callable[..., Lab], tmp_path: Path
+) -> None:
+    path = tmp_path / "model.bin"
+    path.write_bytes(b"weights")
+    source = Bundled(path, hashlib.sha256(b"weights").hexdigest())
+    executor = made_of(
+        weights=(
+            Checkpoint("big", "Big", license="unclear", commercial_use=False, sources=(source,)),
+            Checkpoint("small", "Small", license="MIT", commercial_use=True, sources=(source,)),
+        )
+    )
+    here = lab(executor)
+    async with here.working(commercial_safe=True):
+        refused = (await here.ended(await here.submit(executor, "big"))).job
+        chosen = (await here.ended(await here.submit(executor))).job
+    assert (refused.state, refused.error["code"]) == (JobState.FAILED, "model-license-forbidden")
+    assert chosen.state is JobState.SUCCEEDED
+    assert chosen.result["weights"] == {
+        "name": "small",
+        "sha256": source.sha256,
+        "source": "bundled",
+        "license": "MIT",
+        "commercial_use": True,
+        "trained": True,
+    }
 
 
 async def test_what_may_pass_is_tried_again_after_a_while(lab: Callable[..., Lab]) -> None:

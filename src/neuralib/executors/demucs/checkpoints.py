@@ -151,7 +151,7 @@ CHECKPOINTS = (
         sources=(
             Bundled(
                 Path(__file__).parents[1] / "bundled" / "hdemucs_mini.safetensors",
-                sha256="2ccb92528f36d746efc20a7edf0943484a06729b6fd443f8689e83f7984156a0",
+                sha256="fb04a0d11b46957b64546ace0c1615e44d3f24c10a4cb4edee71630bcf2a1d37",
             ),
         ),
         details=Shape(segment=Fraction(3), fixed=False).details,
