@@ -128,12 +128,12 @@ class Signals:
             asyncio.get_running_loop().remove_signal_handler(number)
 
     def _on_signal(self, number: signal.Signals) -> None:
-        log.info("stopping", signal=signal.Signals(number).name)
-        self._asked.set()
         # From here on the default action: whoever asks twice does not want to wait.
         for each in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().remove_signal_handler(each)
             signal.signal(each, signal.SIG_DFL)
+        self._asked.set()
+        log.info("stopping", signal=signal.Signals(number).name)
 
     async def until(self, *others: Awaitable[Any]) -> None:
         """Until a signal, or until one of `others` ends; its error is raised."""

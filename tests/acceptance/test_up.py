@@ -96,7 +96,7 @@ async def test_a_second_job_loads_nothing(tmp_path, data, client):
         api = client(server.url)
         track = await api.upload(await api.library(), write_tones(tmp_path / "a.wav", 2))
         for _ in range(2):
-            job = await api.submit(track["id"], "midi")
+            job = await api.submit(track["id"], "midi", on_existing="rerun")
             assert (await api.ended(job["id"]))["state"] == "succeeded"
         assert server.log.read_text().count('"model.loaded"') == 1
 
