@@ -244,7 +244,8 @@ def settings(**storage):
     return SimpleNamespace(
         storage=SimpleNamespace(
             **dict.fromkeys(keys)
-            | {"bucket": BUCKET, "region": "us-east-1", "create_bucket": False, "timeout_s": 5.0}
+            | {"bucket": BUCKET, "region": "us-east-1", "create_bucket": False}
+            | {"timeout_s": 5.0, "spare_bytes": 0}
             | storage
         )
     )
