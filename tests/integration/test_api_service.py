@@ -82,6 +82,7 @@ async def test_with_a_token_nobody_enters_without_it(settings: Settings) -> None
         ({"Origin": "https://evil.example"}, 403),
         ({"Origin": "null"}, 403),
         ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Origin": "http://["}, 403),
         ({"Sec-Fetch-Site": "same-origin", "Origin": "http://other.example"}, 201),
         ({"Host": "evil.example"}, 403),
         ({"Host": "localhost:1234"}, 201),

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import time
-from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
@@ -14,7 +13,7 @@ from neuralib.entities import new_id
 from neuralib.errors import CrossOrigin
 
 from . import cors, problems
-from .auth.cookies import SAFE, host_of
+from .auth.cookies import SAFE, host_of, is_own_origin
 from .rates import ALLOWANCE
 from .replies import cut
 
@@ -77,7 +76,7 @@ def refuse_other_sites(request: web.Request, settings: Settings) -> None:
     origin = request.headers.get("Origin")
     if origin is not None and origin in settings.server.origins:
         return
-    if origin is not None and urlsplit(origin).netloc != request.host:
+    if origin is not None and not is_own_origin(request, origin):
         raise CrossOrigin("the request comes from a page of another site")
 
 

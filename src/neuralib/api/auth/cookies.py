@@ -49,8 +49,16 @@ def is_from_our_page(request: web.Request) -> bool:
         return site == "same-origin" or (site == "none" and request.method in SAFE)
     origin = request.headers.get("Origin")
     if origin is not None:
-        return urlsplit(origin).netloc == request.host
+        return is_own_origin(request, origin)
     return request.method in SAFE
+
+
+def is_own_origin(request: web.Request, origin: str) -> bool:
+    """Whether an `Origin` is where the request was sent to. What cannot be read as one is not."""
+    try:
+        return urlsplit(origin).netloc == request.host
+    except ValueError:
+        return False
 
 
 def host_of(request: web.Request) -> str:
