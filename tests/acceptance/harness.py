@@ -145,7 +145,7 @@ class Client:
             body = await self.job(job)  # first without waiting, which is for a change
             while body["state"] not in states:
                 assert body["state"] in {"queued", "running", "cancelling"}, body
-                body = await self.json("GET", f"/jobs/{job}?wait_s=5")
+                body = await self.json("GET", f"/jobs/{job}?wait_s=1")
             return body
 
     async def events(self, path: str, last: int | None = None) -> AsyncIterator[tuple[str, dict[str, Any]]]:

@@ -76,7 +76,7 @@ async def test_a_job_survives_kill_9_and_ends_once(tmp_path, data, client):
     with up(tmp_path, data) as server:
         api = client(server.url)
         library = await api.library()
-        track = await api.upload(library, write_tones(tmp_path / "a.wav", 6))
+        track = await api.upload(library, write_tones(tmp_path / "a.wav", 8))
         job = await api.submit(track["id"], "echo", params={"window_s": 0.5})
         await api.until(job["id"], "running")
         server.kill()
