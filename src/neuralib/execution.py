@@ -398,10 +398,13 @@ def _blob(path: Path, media_type: str) -> Blob:
 
 @asynccontextmanager
 async def _scratch(parent: Path | None) -> AsyncIterator[Path]:
-    """A folder for the length of the block. Removing gigabytes takes a while, so a thread does it."""
+    """A folder for the length of the block. Removing gigabytes takes a while, so a thread does it, and whoever is stopped
+    meanwhile waits for it.
+    """
     with disk_errors():
         folder = Path(tempfile.mkdtemp(prefix="neuralib-job-", dir=parent))
     try:
         yield folder
     finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        removing = asyncio.create_task(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+        await outlasting(removing)
