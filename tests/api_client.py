@@ -11,7 +11,7 @@ from multidict import CIMultiDictProxy
 
 from neuralib.api.problems import MEDIA_TYPE, status_of
 from neuralib.api.routes import ROUTES, Route, every_problem
-from neuralib.api.schemas import Problem
+from neuralib.api.schemas.problems import Problem
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The things NeuraLib keeps, as plain frozen data. Rows become these in `db/`, JSON in `api/schemas.py`."""
+"""The things NeuraLib keeps, as plain frozen data. Rows become these in `db/`, JSON in `api/schemas/`."""
 
 import secrets
 import time

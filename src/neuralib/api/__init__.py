@@ -1,8 +1,8 @@
 """The HTTP edge: the only package that knows aiohttp.web.
 
-routes.py      every route in one table
+routes/        every route in one table, by resource
 auth/          who calls, and what they may do
-schemas.py     every body and every query
+schemas/       every body and every query, by resource
 calls.py       what comes in, replies.py what goes out, middleware.py what is around both
 problems.py    NeuralibError -> RFC 9457
 openapi.py     the table -> OpenAPI 3.1
@@ -31,7 +31,7 @@ from .middleware import REQUEST_ID, SETTINGS, add_headers, outermost
 from .openapi import describe
 from .rates import Rates, address_of
 from .routes import ROUTES, Handler, Route
-from .schemas import NoQuery
+from .schemas.base import NoQuery
 from .streams import Streams, guard
 from .tails import Tails
 

@@ -8,7 +8,7 @@ from neuralib import assets
 
 from .calls import Call, decode_cursor
 from .replies import page, versioned
-from .schemas import Asset, AssetsQuery
+from .schemas.assets import Asset, AssetsQuery
 
 
 async def list_assets(call: Call, query: AssetsQuery) -> web.Response:

@@ -14,7 +14,7 @@ from neuralib.errors import NeuralibError, NotFound, RangeNotSatisfiable, Storag
 
 from .calls import Call
 from .replies import cut, has_tag, write
-from .schemas import ContentQuery
+from .schemas.assets import ContentQuery
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ from neuralib.errors import InvalidParameter
 from .calls import Call
 from .feed import RETRY_MS, Feed, frame
 from .replies import cut, write
-from .schemas import EventsQuery
+from .schemas.jobs import EventsQuery
 from .streams import Seat
 from .tails import Tails
 

@@ -13,7 +13,7 @@ from neuralib.pipeline import PRIORITIES, TERMINAL, snapshot
 
 from .calls import Call, decode_cursor
 from .replies import page, reply
-from .schemas import JobQuery, JobsQuery, Lane, NewJob
+from .schemas.jobs import JobQuery, JobsQuery, Lane, NewJob
 
 
 async def create_job(call: Call, body: NewJob) -> web.Response:

@@ -6,7 +6,8 @@ from neuralib import identity
 
 from .calls import Call, decode_cursor
 from .replies import page, reply
-from .schemas import Key, Me, NewKey, NewKeyReply, PageQuery
+from .schemas.base import PageQuery
+from .schemas.keys import Key, Me, NewKey, NewKeyReply
 
 
 async def get_me(call: Call) -> web.Response:

@@ -7,7 +7,8 @@ from neuralib.libraries import LibraryChanges
 
 from .calls import Call, decode_cursor
 from .replies import page, versioned
-from .schemas import Library, LibraryPatch, NewLibrary, PageQuery
+from .schemas.base import PageQuery
+from .schemas.libraries import Library, LibraryPatch, NewLibrary
 
 
 async def list_libraries(call: Call, query: PageQuery) -> web.Response:

@@ -12,7 +12,7 @@ from neuralib.executors.registry import Registry
 
 from .calls import Call
 from .replies import reply
-from .schemas import CheckpointCard, ModelCard, ModelsQuery, ModelWorker, PluginInfo
+from .schemas.models import CheckpointCard, ModelCard, ModelsQuery, ModelWorker, PluginInfo
 
 ALIVE_WITHIN = timedelta(seconds=15)
 """Three missed beats of a worker."""

@@ -13,7 +13,7 @@ from neuralib.errors import NeuralibError
 from .auth import cookies
 from .problems import MEDIA_TYPE, retry_after_s, status_of
 from .routes import FORM, Route, every_problem, known_headers
-from .schemas import Problem
+from .schemas.problems import Problem
 
 REF = "#/components/schemas/{model}"
 SECURITY = {

@@ -8,7 +8,7 @@ from neuralib.errors import Conflict
 from .auth import cookies
 from .calls import Call
 from .replies import reply
-from .schemas import Session
+from .schemas.keys import Session
 
 
 async def create_session(call: Call) -> web.Response:

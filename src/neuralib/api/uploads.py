@@ -30,7 +30,7 @@ from neuralib.errors import (
 from .calls import Call, parse_json, refuse_content_encoding
 from .problems import problem, status_of
 from .replies import reply
-from .schemas import Asset, UploadMeta
+from .schemas.assets import Asset, UploadMeta
 
 CHUNK = 1 << 17
 MAX_FILES = 100

@@ -1,7 +1,7 @@
 """PostgreSQL: the one truth. The only package that knows asyncpg.
 
 A `Database` hands out a `Connection` per transaction; the functions of this package's modules take it first and are
-named after the blocks of `sql/queries.sql`. Every statement has a timeout and every failure of the server becomes
+named after the blocks of `sql/queries/*.sql`. Every statement has a timeout and every failure of the server becomes
 DatabaseUnavailable here, once.
 """
 
@@ -22,9 +22,13 @@ Row = Any
 
 
 def _load_queries() -> dict[str, str]:
-    text = (files(__package__) / "sql" / "queries.sql").read_text()
-    blocks = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
-    return dict(zip(blocks[1::2], (block.strip() for block in blocks[2::2]), strict=True))
+    queries: dict[str, str] = {}
+    for file in (files(__package__) / "sql" / "queries").iterdir():
+        blocks = re.split(r"^-- name: (\w+)\n", file.read_text(), flags=re.MULTILINE)
+        for name, block in zip(blocks[1::2], blocks[2::2], strict=True):
+            assert name not in queries, f"two statements are called {name}"
+            queries[name] = block.strip()
+    return queries
 
 
 QUERIES = _load_queries()

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from neuralib.api.calls import decode_cursor, encode_cursor, parse_json
 from neuralib.api.content import disposition, file_name, parse_range
 from neuralib.api.replies import has_tag
-from neuralib.api.schemas import JobsQuery, NewJob
+from neuralib.api.schemas.jobs import JobsQuery, NewJob
 from neuralib.errors import InvalidCursor, InvalidJSON, RangeNotSatisfiable, ValidationFailed
 
 ID = "01890000-0000-7000-8000-000000000000"

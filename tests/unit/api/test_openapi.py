@@ -6,7 +6,7 @@ import typing
 
 from neuralib.api.openapi import describe
 from neuralib.api.routes import ROUTES
-from neuralib.api.schemas import NoQuery
+from neuralib.api.schemas.base import NoQuery
 
 DOCUMENT = describe(ROUTES)
 

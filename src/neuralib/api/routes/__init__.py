@@ -1,0 +1,20 @@
+"""Every route in one table: what it is called, who handles it, what goes in and what comes out.
+
+`make_app` registers from it, openapi.py documents from it, and a test walks both. A resource has a module here, one of
+its bodies in schemas/, and one of handlers.
+"""
+
+from . import assets, events, jobs, keys, libraries, models, service
+from .route import FORM, Handler, Route, every_problem, known_headers
+
+__all__ = ["FORM", "ROUTES", "Handler", "Route", "every_problem", "known_headers"]
+
+ROUTES: tuple[Route, ...] = (
+    *libraries.ROUTES,
+    *assets.ROUTES,
+    *jobs.ROUTES,
+    *events.ROUTES,
+    *models.ROUTES,
+    *keys.ROUTES,
+    *service.ROUTES,
+)

@@ -1,0 +1,88 @@
+"""Assets: rows, uploads, bytes."""
+
+from neuralib import errors
+from neuralib.api import assets, content, uploads
+from neuralib.api.schemas.assets import Asset, AssetPage, AssetsQuery, ContentQuery, UploadForm, UploadResult
+from neuralib.entities import Scope
+
+from .route import FORM, GONE, IF_MATCH, IF_NONE_MATCH, OCTETS, UNCHANGED, V1, Answer, Route, json_of
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        "list_assets",
+        "GET",
+        f"{V1}/libraries/{{library}}/assets",
+        assets.list_assets,
+        "The assets of a library, newest first: its roots, the children of one, or all.",
+        {200: json_of(AssetPage, "A page.", "Link")},
+        query=AssetsQuery,
+        problems=(errors.InvalidCursor,),
+        scope=Scope.READ,
+    ),
+    Route(
+        "upload_assets",
+        "POST",
+        f"{V1}/libraries/{{library}}/assets",
+        uploads.upload_assets,
+        "Upload audio files.",
+        {201: json_of(UploadResult, "At least one file is in; `items` tells of each.", "Location")},
+        form=UploadForm,
+        skim=uploads.skim,
+        media_types=(FORM,),
+        problems=(
+            errors.MalformedMultipart,
+            errors.EmptyUpload,
+            errors.ValidationFailed,
+            errors.UnsupportedAudio,
+            errors.DecodeFailed,
+            errors.NonFiniteAudio,
+            errors.AudioTooShort,
+            errors.AudioTooLong,
+            errors.StorageUnavailable,
+            errors.QuotaExceeded,
+            errors.InvalidJSON,
+        ),
+        scope=Scope.WRITE,
+    ),
+    Route(
+        "get_asset",
+        "GET",
+        f"{V1}/assets/{{asset}}",
+        assets.get_asset,
+        "One asset.",
+        {200: json_of(Asset, "As asked.", "ETag"), 304: UNCHANGED},
+        headers=IF_NONE_MATCH,
+        scope=Scope.READ,
+    ),
+    Route(
+        "delete_asset",
+        "DELETE",
+        f"{V1}/assets/{{asset}}",
+        assets.delete_asset,
+        "Delete an asset and everything made from it.",
+        {204: GONE},
+        headers=IF_MATCH,
+        problems=(errors.PreconditionFailed, errors.AssetInUse),
+        scope=Scope.WRITE,
+    ),
+    Route(
+        "get_content",
+        "GET",
+        f"{V1}/assets/{{asset}}/content",
+        content.get_content,
+        "The bytes of an asset; HEAD tells their size.",
+        {
+            200: Answer("All of them.", None, OCTETS, ("ETag", "Accept-Ranges", "Content-Disposition")),
+            206: Answer("The range.", None, OCTETS, ("ETag", "Content-Range")),
+            304: UNCHANGED,
+        },
+        query=ContentQuery,
+        headers={
+            "Range": "One range of bytes.",
+            "If-Range": "The ETag that the range is for; another one gets the whole.",
+            **IF_NONE_MATCH,
+        },
+        problems=(errors.RangeNotSatisfiable, errors.StorageUnavailable),
+        scope=Scope.READ,
+    ),
+)

@@ -1,0 +1,128 @@
+"""Assets, their bytes, and the form that brings them in."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, Field, model_validator
+
+from neuralib import entities
+
+from .base import Name, PageQuery, Reply, Request
+from .problems import Problem
+
+
+class AssetsQuery(PageQuery):
+    parent_id: Annotated[
+        UUID | Literal["null"] | None,
+        Field(description="The children of this asset; `null`, the default: the roots."),
+    ] = None
+    tree: Annotated[bool, Field(description="Everything in the library, at any depth.")] = False
+    kind: Annotated[
+        Literal["audio", "midi", "transcript", "analysis"] | None, Field(description="Only these.")
+    ] = None
+
+    @model_validator(mode="after")
+    def _one_view(self) -> Self:
+        if self.tree and self.parent_id is not None:
+            raise ValueError("tree shows everything: leave parent_id out")
+        return self
+
+
+class ContentQuery(Request):
+    download: Annotated[bool, Field(description="Ask the browser to save it as a file.")] = False
+
+
+class UploadMeta(Request):
+    """The optional `meta` part before a `file` part."""
+
+    name: Name | None = None
+    role: Literal["track", "stem", "mix", "sample"] = "track"
+
+
+class UploadForm(BaseModel):
+    """multipart/form-data: up to 100 `file` parts, each with an optional `meta` part before it."""
+
+    file: Annotated[list[bytes], Field(max_length=100, description="The audio files.")]
+    meta: Annotated[UploadMeta | None, Field(description="JSON, before its file.")] = None
+
+
+class Audio(Reply):
+    format: str
+    codec: str
+    subtype: str
+    sample_rate: int
+    channels: int
+    frames: int
+    duration_s: float
+
+
+class BlobInfo(Reply):
+    sha256: str
+    bytes: int
+    media_type: str
+
+
+class DerivedFrom(Reply):
+    job_id: UUID
+
+
+class Urls(Reply):
+    content: str
+
+
+class Asset(Reply):
+    id: UUID
+    library_id: UUID
+    parent_id: UUID | None
+    kind: str
+    role: str
+    stem: str | None
+    name: str
+    status: Literal["ready"]
+    audio: Audio | None
+    facts: dict[str, Any]
+    blob: BlobInfo
+    derived_from: DerivedFrom | None
+    urls: Urls
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, asset: entities.Asset) -> dict[str, Any]:
+        return cls(
+            id=asset.id,
+            library_id=asset.library_id,
+            parent_id=asset.parent_id,
+            kind=asset.kind,
+            role=asset.role,
+            stem=asset.stem,
+            name=asset.name,
+            status="ready",
+            audio=Audio.model_validate(asset.audio) if asset.audio else None,
+            facts=dict(asset.facts),
+            blob=BlobInfo(sha256=asset.blob.sha256, bytes=asset.blob.bytes, media_type=asset.blob.media_type),
+            derived_from=DerivedFrom(job_id=asset.job_id) if asset.job_id else None,
+            urls=Urls(content=f"/api/v1/assets/{asset.id}/content"),
+            version=asset.version,
+            created_at=asset.created_at,
+            updated_at=asset.updated_at,
+        ).model_dump(mode="json")
+
+
+class AssetPage(Reply):
+    items: list[Asset]
+    next_cursor: str | None
+
+
+class UploadOutcome(Reply):
+    """What became of one file: `asset` or `problem`."""
+
+    status: int
+    asset: Asset | None = None
+    problem: Problem | None = None
+
+
+class UploadResult(Reply):
+    items: list[UploadOutcome]

@@ -1,0 +1,45 @@
+-- name: insert_asset
+insert into assets (id, owner_id, library_id, parent_id, kind, role, stem, name, audio, facts, job_id, blob_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+
+-- name: get_asset
+select a.*, b.sha256, b.bytes, b.key, b.media_type
+from assets a join blobs b on b.id = a.blob_id
+where a.owner_id = $1 and a.id = $2
+
+-- name: list_assets
+select a.*, b.sha256, b.bytes, b.key, b.media_type
+from assets a join blobs b on b.id = a.blob_id
+where a.owner_id = $1 and a.library_id = $2
+  and ($3::boolean or a.parent_id is not distinct from $4)
+  and ($5::text is null or a.kind = $5)
+  and ($6::uuid is null or a.id < $6)
+order by a.id desc
+limit $7
+
+-- name: list_job_assets
+select a.*, b.sha256, b.bytes, b.key, b.media_type
+from assets a join blobs b on b.id = a.blob_id
+where a.owner_id = $1 and a.job_id = any($2::uuid[])
+order by a.id
+
+-- name: lock_subtree
+with recursive tree as (
+    select id, blob_id from assets where owner_id = $1 and id = $2
+    union all
+    select a.id, a.blob_id from assets a join tree t on a.parent_id = t.id
+)
+select a.id, a.blob_id from assets a where a.id in (select id from tree) for update
+
+-- name: lock_library_assets
+select id, blob_id from assets where owner_id = $1 and library_id = $2 for update
+
+-- name: assets_busy
+select exists (select from jobs where asset_id = any($1::uuid[]) and state in ('queued', 'running'))
+
+-- name: library_busy
+-- A job may read an asset of one library and write into another.
+select exists (select from jobs where library_id = $1 and state in ('queued', 'running'))
+
+-- name: delete_assets
+delete from assets where id = any($1::uuid[])
