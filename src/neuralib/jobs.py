@@ -7,14 +7,15 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from . import quotas, recipes
+from . import orders, quotas, recipes
 from .audio import AudioInfo
+from .config import Limits, Settings
 from .db import Connection
 from .db import assets as asset_rows
 from .db import events as event_rows
 from .db import jobs as rows
 from .db import libraries as library_rows
-from .entities import Asset, AssetKind, Job, JobState, new_id
+from .entities import Asset, AssetKind, Job, JobState
 from .errors import (
     AlreadyExists,
     Cancelled,
@@ -26,6 +27,7 @@ from .errors import (
     WorkerLost,
 )
 from .executors import Executor, Params, registry
+from .orders import Order
 from .pipeline import TERMINAL, job_event, next_after_crash
 from .services import Services
 
@@ -95,7 +97,7 @@ async def submit(services: Services, owner: UUID, request: JobRequest) -> JobVie
         await library_rows.lock_owner(
             tx, owner
         )  # of two clicks at once, the second finds the first one's job
-        job, existing = await _find_or_insert(tx, services, request, work)
+        job, existing = await _find_or_place(tx, services, request, work)
     if existing:
         view = await get(services, owner, job.id)
         return JobView(view.job, view.outputs, view.position, existing=True)
@@ -122,45 +124,50 @@ def _check(work: _Work) -> None:
     work.executor.plan(info_of(work.asset), work.params, weights)
 
 
-async def _find_or_insert(
+async def _find_or_place(
     tx: Connection, services: Services, request: JobRequest, work: _Work
 ) -> tuple[Job, bool]:
     """The job, and whether it was there before."""
-    owner, settings, asset = work.asset.owner_id, services.settings, work.asset
-    library = request.library_id or asset.library_id
-    chosen = {"params": work.params.model_dump(mode="json"), "output": {"format": request.format}}
-    recipe = recipes.digest(settings, work.executor, work.checkpoint, sha256=asset.blob.sha256, **chosen)
-    if request.id is not None and (made := await rows.find(tx, owner, request.id)):
+    order = _order(services.settings, request, work)
+    if request.id is not None and (made := await rows.find(tx, order.owner, request.id)):
         return made, False
     if request.on_existing is not OnExisting.RERUN:
-        same = await rows.find_same(tx, owner, recipe, asset.id, library)
+        same = await orders.find_same(tx, order)
         if same is not None and request.on_existing is OnExisting.FAIL:
             raise AlreadyExists(f"job {same.id} is the same and {_standing(same)}")
         if same is not None:
             return same, True
-    if await rows.count_active(tx, owner) >= settings.limits.jobs_per_owner:
-        raise TooManyJobs(f"{settings.limits.jobs_per_owner} of your jobs are waiting or running")
-    if await rows.count_waiting(tx, settings.limits.jobs_waiting) >= settings.limits.jobs_waiting:
-        raise TooManyJobs(f"the queue is full: {settings.limits.jobs_waiting} jobs are waiting")
-    await quotas.require_room(tx, settings.limits, owner)
-    job = await rows.insert(
-        tx,
-        id=request.id or new_id(),
-        owner=owner,
+    await _require_place(tx, services.settings.limits, order.owner)
+    return await orders.place(tx, order), False
+
+
+def _order(settings: Settings, request: JobRequest, work: _Work) -> Order:
+    chosen = {"params": work.params.model_dump(mode="json"), "output": {"format": request.format}}
+    model = recipes.ingredients(settings, work.executor, work.checkpoint)
+    return Order(
+        owner=work.asset.owner_id,
         operation=work.executor.operation,
         model=work.executor.name,
         checkpoint=work.checkpoint,
         **chosen,
-        asset=asset.id,
-        library=library,
+        asset=work.asset.id,
+        library=request.library_id or work.asset.library_id,
+        recipe=recipes.digest(model, sha256=work.asset.blob.sha256, **chosen),
         priority=request.priority,
         max_attempts=request.max_attempts or settings.worker.max_attempts,
         timeout_s=request.timeout_s,
         metadata=request.metadata,
-        recipe=recipe,
+        id=request.id,
     )
-    await event_rows.append(tx, job_event("queued", job))
-    return job, False
+
+
+async def _require_place(tx: Connection, limits: Limits, owner: UUID) -> None:
+    """Raises TooManyJobs, QuotaExceeded."""
+    if await rows.count_active(tx, owner) >= limits.jobs_per_owner:
+        raise TooManyJobs(f"{limits.jobs_per_owner} of your jobs are waiting or running")
+    if await rows.count_waiting(tx, limits.jobs_waiting) >= limits.jobs_waiting:
+        raise TooManyJobs(f"the queue is full: {limits.jobs_waiting} jobs are waiting")
+    await quotas.require_room(tx, limits, owner)
 
 
 def _standing(job: Job) -> str:

@@ -11,27 +11,23 @@ from .executors import Executor
 from .weights import AUTO, Checkpoint
 
 
-def digest(
-    settings: Settings,
-    executor: type[Executor[Any]],
-    checkpoint: str | None,
-    *,
-    sha256: str,
-    params: Mapping[str, Any],
-    output: Mapping[str, Any],
-) -> str:
-    """The SHA-256 of input bytes, operation, model and its version, weights, params and output choices. `params`
-    carry their defaults, so that naming one and leaving it out are the same.
-    """
-    recipe = {
-        "input": sha256,
+def ingredients(settings: Settings, executor: type[Executor[Any]], checkpoint: str | None) -> dict[str, Any]:
+    """What a recipe has of the model: operation, name, version, weights. Known before there is an input."""
+    return {
         "operation": executor.operation,
         "model": executor.name,
         "version": executor.version,
         "weights": _weights(settings, executor, checkpoint),
-        "params": params,
-        "output": output,
     }
+
+
+def digest(
+    model: Mapping[str, Any], *, sha256: str, params: Mapping[str, Any], output: Mapping[str, Any]
+) -> str:
+    """The SHA-256 of input bytes, `ingredients`, params and output choices. `params` carry their defaults, so that
+    naming one and leaving it out are the same.
+    """
+    recipe = {**model, "input": sha256, "params": params, "output": output}
     return hashlib.sha256(json.dumps(recipe, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -35,7 +35,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def digest(settings: Settings, checkpoint: str | None = None, executor: Any = Lab, **more: Any) -> str:
     given = {"sha256": "song", "params": {"gain": 1.0}, "output": {"format": "wav"}, **more}
-    return recipes.digest(settings, executor, checkpoint, **given)
+    return recipes.digest(recipes.ingredients(settings, executor, checkpoint), **given)
 
 
 def test_every_ingredient_counts_and_the_order_of_names_does_not(settings: Settings) -> None:

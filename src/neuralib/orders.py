@@ -1,0 +1,60 @@
+"""An order: one job, understood and ready to be written. Whoever makes jobs places orders: requests and runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from .db import Connection
+from .db import events as event_rows
+from .db import jobs as rows
+from .entities import Job, new_id
+from .pipeline import job_event
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Everything that a job's row needs. `recipe` says which other jobs would make the same things."""
+
+    owner: UUID
+    operation: str
+    model: str
+    checkpoint: str | None
+    params: Mapping[str, Any]
+    output: Mapping[str, Any]
+    asset: UUID
+    library: UUID
+    recipe: str
+    priority: int
+    max_attempts: int
+    timeout_s: float
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    id: UUID | None = None
+
+
+async def find_same(tx: Connection, order: Order) -> Job | None:
+    """The job that makes or has made the same things in the same place."""
+    return await rows.find_same(tx, order.owner, order.recipe, order.asset, order.library)
+
+
+async def place(tx: Connection, order: Order) -> Job:
+    """Write the job and its event; ring the bell of its model once that is committed."""
+    job = await rows.insert(
+        tx,
+        id=order.id or new_id(),
+        owner=order.owner,
+        operation=order.operation,
+        model=order.model,
+        checkpoint=order.checkpoint,
+        params=order.params,
+        output=order.output,
+        asset=order.asset,
+        library=order.library,
+        priority=order.priority,
+        max_attempts=order.max_attempts,
+        timeout_s=order.timeout_s,
+        metadata=order.metadata,
+        recipe=order.recipe,
+    )
+    await event_rows.append(tx, job_event("queued", job))
+    return job
