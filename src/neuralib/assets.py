@@ -200,6 +200,18 @@ MEDIA_TYPES = {
     "webm": "audio/webm",
     "caf": "audio/x-caf",
 }
+SUFFIXES = {
+    "audio/wav": "wav",
+    "audio/flac": "flac",
+    "audio/mpeg": "mp3",
+    "audio/ogg": "ogg",
+    "audio/mp4": "m4a",
+    "audio/aac": "aac",
+    "audio/aiff": "aiff",
+    "audio/webm": "webm",
+    "audio/x-caf": "caf",
+    "audio/midi": "mid",
+}
 
 
 async def _spool(chunks: AsyncIterable[bytes], path: Path, limit: int, room: Room) -> tuple[str, int]:

@@ -6,30 +6,15 @@ from contextlib import aclosing
 from email.utils import format_datetime
 from urllib.parse import quote
 
-import structlog
 from aiohttp import web
 
 from neuralib import assets, entities
-from neuralib.errors import NeuralibError, NotFound, RangeNotSatisfiable, StorageUnavailable
+from neuralib.assets import SUFFIXES
+from neuralib.errors import NotFound, RangeNotSatisfiable, StorageUnavailable
 
 from .calls import Call
-from .replies import cut, has_tag, write
+from .replies import has_tag, send
 from .schemas.assets import ContentQuery
-
-log = structlog.get_logger(__name__)
-
-SUFFIXES = {
-    "audio/wav": "wav",
-    "audio/flac": "flac",
-    "audio/mpeg": "mp3",
-    "audio/ogg": "ogg",
-    "audio/mp4": "m4a",
-    "audio/aac": "aac",
-    "audio/aiff": "aiff",
-    "audio/webm": "webm",
-    "audio/x-caf": "caf",
-    "audio/midi": "mid",
-}
 
 
 async def get_content(call: Call, query: ContentQuery) -> web.StreamResponse:
@@ -52,7 +37,7 @@ async def get_content(call: Call, query: ContentQuery) -> web.StreamResponse:
         await response.prepare(request)
         return response
     async with aclosing(_content(call, asset, start, stop)) as chunks:
-        return await _send(request, response, chunks, call.services.settings.limits.idle_read_s)
+        return await send(request, response, chunks, call.services.settings.limits.idle_read_s)
 
 
 def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
@@ -111,23 +96,3 @@ async def _content(call: Call, asset: entities.Asset, start: int, stop: int) -> 
         raise StorageUnavailable(
             f"the bytes of asset {asset.id} are missing: key {asset.blob.key}"
         ) from error
-
-
-async def _send(
-    request: web.Request, response: web.StreamResponse, chunks: AsyncGenerator[bytes, None], within_s: float
-) -> web.StreamResponse:
-    """The first chunk is fetched before the head is sent, so that a store that is away can still be told."""
-    chunk = await anext(chunks, b"")
-    try:
-        await response.prepare(request)
-        await write(response, chunk, within_s)
-        async for chunk in chunks:
-            await write(response, chunk, within_s)
-        await response.write_eof()
-    except (ConnectionError, TimeoutError) as error:
-        log.info("content.left", reason=type(error).__name__)
-        cut(request)
-    except NeuralibError as error:
-        log.warning("content.cut", code=error.code, detail=error.detail)
-        cut(request)
-    return response

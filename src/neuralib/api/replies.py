@@ -4,12 +4,14 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import structlog
 from aiohttp import web
+
+from neuralib.errors import NeuralibError
 
 from .calls import Call, encode_cursor
 
@@ -66,6 +68,28 @@ async def write(response: web.StreamResponse, chunk: bytes, within_s: float) -> 
     """Raises TimeoutError when the client takes nothing, ConnectionError when it left."""
     async with asyncio.timeout(within_s):
         await response.write(chunk)
+
+
+async def send(
+    request: web.Request, response: web.StreamResponse, chunks: AsyncGenerator[bytes, None], within_s: float
+) -> web.StreamResponse:
+    """The chunks as the body. The first is fetched before the head is sent, so that a store that is away can still be
+    told; when it goes away later the connection is cut.
+    """
+    chunk = await anext(chunks, b"")
+    try:
+        await response.prepare(request)
+        await write(response, chunk, within_s)
+        async for chunk in chunks:
+            await write(response, chunk, within_s)
+        await response.write_eof()
+    except (ConnectionError, TimeoutError) as error:
+        log.info("reply.left", reason=type(error).__name__)
+        cut(request)
+    except NeuralibError as error:
+        log.warning("reply.cut", code=error.code, detail=error.detail)
+        cut(request)
+    return response
 
 
 def cut(request: web.Request) -> None:

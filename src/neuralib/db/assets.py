@@ -116,6 +116,16 @@ async def of_jobs(tx: Connection, owner: UUID, jobs: Sequence[UUID]) -> list[Ass
     return [_asset(row) for row in await tx.all("list_job_assets", owner, jobs)]
 
 
+async def of_library(tx: Connection, owner: UUID, library: UUID, limit: int) -> list[Asset]:
+    """Everything in a library, oldest first."""
+    return [_asset(row) for row in await tx.all("export_library", owner, library, limit)]
+
+
+async def of_ids(tx: Connection, owner: UUID, ids: Sequence[UUID], *, tree: bool, limit: int) -> list[Asset]:
+    """Those of the assets that are there, oldest first; with `tree` everything made from them too."""
+    return [_asset(row) for row in await tx.all("export_assets", owner, ids, tree, limit)]
+
+
 async def stored_bytes(tx: Connection, owner: UUID) -> int:
     count: int = await tx.value("stored_bytes", owner)
     return count

@@ -4,7 +4,7 @@
 its bodies in schemas/, and one of handlers.
 """
 
-from . import assets, events, jobs, keys, libraries, models, service
+from . import assets, events, exports, jobs, keys, libraries, models, service
 from .route import FORM, Handler, Route, every_problem, known_headers
 
 __all__ = ["FORM", "ROUTES", "Handler", "Route", "every_problem", "known_headers"]
@@ -12,6 +12,7 @@ __all__ = ["FORM", "ROUTES", "Handler", "Route", "every_problem", "known_headers
 ROUTES: tuple[Route, ...] = (
     *libraries.ROUTES,
     *assets.ROUTES,
+    *exports.ROUTES,
     *jobs.ROUTES,
     *events.ROUTES,
     *models.ROUTES,

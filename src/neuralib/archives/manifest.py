@@ -1,0 +1,125 @@
+"""manifest.json: what is in an archive, how it was made, and all that a restore needs.
+
+The models below are its schema, for what is written and for what is read back; docs/exports.md explains them. Members
+that a reader does not know are passed over, so a later version may add some; what changes their meaning raises VERSION.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+VERSION = 1
+FILE = "manifest.json"
+MAX_ASSETS = 20_000
+"""Of one archive."""
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Short = Annotated[str, StringConstraints(max_length=200)]
+Facts = dict[str, Any]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class LibraryPart(_Part):
+    """The library that the assets came from."""
+
+    name: Short
+    description: Annotated[str, StringConstraints(max_length=4000)] = ""
+    color: Short | None = None
+
+
+class AssetPart(_Part):
+    """One asset. `file` is its place in the archive; None: its bytes were left out."""
+
+    id: UUID
+    parent_id: UUID | None = None
+    kind: Short
+    role: Short
+    stem: Short | None = None
+    name: Short
+    file: Annotated[str, StringConstraints(max_length=1000)] | None
+    sha256: Sha256
+    bytes: Annotated[int, Field(ge=0)]
+    media_type: Short
+    audio: Facts | None = None
+    facts: Facts = Field(default_factory=dict)
+    derivation: UUID | None = None
+    created_at: datetime
+
+
+class InputPart(_Part):
+    """What a derivation read. The asset may be gone by now, or lie outside the archive."""
+
+    asset_id: UUID | None
+    sha256: Sha256 | None = None
+
+
+class DerivationPart(_Part):
+    """One run of a model. Executor with version, weights with digest and licence, device, precision and timings are in
+    `result`; the recipe is the digest of all that determines the outcome.
+    """
+
+    id: UUID
+    operation: Short
+    model: Short
+    checkpoint: Short | None = None
+    params: Facts
+    output: Facts
+    recipe: Short | None = None
+    inputs: Annotated[list[InputPart], Field(max_length=100)]
+    result: Facts
+    metadata: Facts = Field(default_factory=dict)
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class Manifest(_Part):
+    """The whole document."""
+
+    format: Literal["neuralib-archive"] = "neuralib-archive"
+    version: Annotated[int, Field(ge=1)] = VERSION
+    neuralib: Short
+    exported_at: datetime
+    library: LibraryPart | None = None
+    assets: Annotated[list[AssetPart], Field(max_length=MAX_ASSETS)]
+    derivations: Annotated[list[DerivationPart], Field(max_length=MAX_ASSETS)]
+
+    @model_validator(mode="after")
+    def _names_each_once(self) -> Self:
+        for ids in ([a.id for a in self.assets], [d.id for d in self.derivations]):
+            if len(set(ids)) != len(ids):
+                raise ValueError("an id stands in it twice")
+        return self
+
+    def document(self) -> bytes:
+        """As JSON text."""
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
+
+def licenses(derivations: Sequence[DerivationPart]) -> bytes:
+    """LICENSES.txt: under which terms the weights stand that made what is in the archive."""
+    rows = {_license(d) for d in derivations}
+    lines = [
+        "What is in this archive was made with these weights, under these licences.",
+        "Whether what a model made may be used commercially can depend on them.",
+        "",
+        *sorted(rows),
+    ]
+    return "\n".join(lines if rows else ["Nothing in this archive was made by a model."]).encode() + b"\n"
+
+
+def _license(derivation: DerivationPart) -> str:
+    model, weights = derivation.model, derivation.result.get("weights")
+    if not isinstance(weights, dict):
+        return f"{model}: no weights"
+    commercial = {True: "yes", False: "no"}.get(weights.get("commercial_use"), "unknown")  # type: ignore[arg-type]
+    return (
+        f"{model}/{weights.get('name')}: {weights.get('license', 'unknown')}; commercial use: {commercial}; "
+        f"sha256 {weights.get('sha256')}; from {weights.get('source')}"
+    )

@@ -1,0 +1,230 @@
+"""Exports over HTTP: what stands in the archive, and that a broken one is never taken for a whole one."""
+
+import hashlib
+import io
+import json
+import os
+import re
+import wave
+import zipfile
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from api_client import Api, Got
+from neuralib import assets, jobs
+from neuralib.archives.manifest import Manifest
+from neuralib.config import Settings
+from neuralib.entities import NewAsset, new_id
+from neuralib.jobs import JobRequest
+from neuralib.services import Services
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FILES = ["LICENSES.txt", "Song/Song [lyrics].lrc", "Song/Song [notes].mid", "Song/Song [vocals].wav", "Song/Song.wav",
+         "manifest.json"]  # fmt: skip
+RESULT = {
+    "weights": {
+        "name": "tiny",
+        "sha256": "ab" * 32,
+        "source": "bundled",
+        "license": "CC-BY-4.0",
+        "commercial_use": True,
+    },
+    "executor": {"name": "echo", "version": "1"},
+}
+
+
+def wav(seconds: float = 1.0) -> bytes:
+    """Noise that no other has."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setparams((2, 2, 44_100, 0, "NONE", ""))
+        out.writeframes(os.urandom(round(seconds * 44_100) * 4))
+    return file.getvalue()
+
+
+class Song:
+    """A track with a stem, its notes and its words, as a job of a model leaves them."""
+
+    def __init__(self, services: Services, owner: UUID, api: Api) -> None:
+        self.services, self.owner, self.api = services, owner, api
+        self.contents: dict[str, bytes] = {}
+
+    async def settle(self, folder: Path, name: str = "Song") -> "Song":
+        self.library = (await self.api.library(name="My songs", description="all of them"))["id"]
+        self.contents["Song.wav"] = wav()
+        got = await self.api.upload(self.library, self.contents["Song.wav"], f"{name}.wav")
+        self.track = got.json["items"][0]["asset"]
+        view = await jobs.submit(self.services, self.owner, JobRequest(UUID(self.track["id"]), model="echo"))
+        self.job = view.job.id
+        async with self.services.db.transaction() as tx:
+            await tx.raw.execute(
+                "update jobs set state = 'succeeded', result = $2 where id = $1", self.job, RESULT
+            )
+        self.stem = await self.made(folder, f"{name} [vocals]", "audio", "stem", "audio/wav", wav(), "vocals")
+        await self.made(folder, f"{name} [notes].mid", "midi", "midi", "audio/midi", b"MThd" + uuid4().bytes)
+        await self.made(folder, f"{name} [lyrics].lrc", "transcript", "transcript", "text/plain", b"[00:01.00]la",
+                        file="lyrics.lrc")  # fmt: skip
+        return self
+
+    async def made(
+        self, folder: Path, name: str, kind: str, role: str, media_type: str, content: bytes,
+        stem: str | None = None, file: str | None = None,
+    ) -> str:  # fmt: skip
+        path = folder / "made"
+        path.write_bytes(content)
+        new = NewAsset(
+            new_id(), UUID(self.library), kind, role, name, UUID(self.track["id"]), stem,
+            audio=self.track["audio"] if kind == "audio" else None, facts={"file": file} if file else {}, job_id=self.job,
+        )  # fmt: skip
+        sha256 = hashlib.sha256(content).hexdigest()
+        asset = await assets.store(self.services, self.owner, new, path, sha256, len(content), media_type)
+        self.contents[name if "." in name else f"{name}.wav"] = content
+        return str(asset.id)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def song(services: Services, owner: UUID, api: Api, tmp_path: Path) -> Song:
+    return await Song(services, owner, api).settle(tmp_path)
+
+
+def opened(got: Got) -> zipfile.ZipFile:
+    assert got.status == 200, got.content
+    assert got.headers["Content-Type"] == "application/zip"
+    assert int(got.headers["Content-Length"]) == len(got.content)
+    archive = zipfile.ZipFile(io.BytesIO(got.content))
+    assert archive.testzip() is None
+    return archive
+
+
+async def test_a_library_is_exported_whole_with_its_manifest_and_licences(song: Song) -> None:
+    got = await song.api.get(f"/libraries/{song.library}/export.zip")
+    archive = opened(got)
+    assert got.headers["Content-Disposition"].startswith('attachment; filename="My songs.zip"')
+    assert sorted(archive.namelist()) == FILES
+    for name, content in song.contents.items():
+        assert archive.read(f"Song/{name}") == content
+    told = json.loads(archive.read("manifest.json"))
+    Manifest.model_validate(told)
+    assert (told["format"], told["version"]) == ("neuralib-archive", 1)
+    assert told["library"]["description"] == "all of them"
+    for part in told["assets"]:
+        assert hashlib.sha256(archive.read(part["file"])).hexdigest() == part["sha256"]
+    stem = next(part for part in told["assets"] if part["id"] == song.stem)
+    assert (stem["parent_id"], stem["stem"], stem["name"]) == (song.track["id"], "vocals", "Song [vocals]")
+    [made] = told["derivations"]
+    assert (made["id"], made["operation"], made["result"]) == (str(song.job), "echo", RESULT)
+    assert made["inputs"] == [{"asset_id": song.track["id"], "sha256": song.track["blob"]["sha256"]}]
+    assert re.fullmatch("[0-9a-f]{64}", made["recipe"])
+    licences = archive.read("LICENSES.txt").decode()
+    assert "echo/tiny: CC-BY-4.0; commercial use: yes; sha256 abab" in licences
+
+
+async def test_an_asset_is_exported_with_what_was_made_from_it_and_nothing_else(song: Song) -> None:
+    await song.api.upload(song.library, wav(), "Another.wav")
+    assert sorted(opened(await song.api.get(f"/assets/{song.track['id']}/export.zip")).namelist()) == FILES
+    names = opened(await song.api.get(f"/assets/{song.stem}/export.zip")).namelist()
+    assert names == ["Song [vocals]/Song [vocals].wav", "LICENSES.txt", "manifest.json"]
+
+
+async def test_an_archive_holds_what_was_asked_for(song: Song) -> None:
+    path = f"/libraries/{song.library}/export.zip"
+    archive = opened(await song.api.get(path, params={"include": "midi,lyrics"}))
+    assert sorted(archive.namelist()) == ["Song/Song [lyrics].lrc", "Song/Song [notes].mid"]
+    archive = opened(await song.api.get(path, params={"include": "midi,manifest"}))
+    files = {part["name"]: part["file"] for part in json.loads(archive.read("manifest.json"))["assets"]}
+    assert files["Song"] is None
+    assert files["Song [notes].mid"] == "Song/Song [notes].mid"
+    archive = opened(
+        await song.api.get(path, params={"include": "audio", "name_template": "{role}/{track} - {stem}"})
+    )
+    assert sorted(archive.namelist()) == ["stem/Song - vocals.wav", "track/Song - track.wav"]
+    got = await song.api.get(path, params={"include": "analysis"})
+    assert (got.status, got.code) == (404, "not-found")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"include": ""},
+        {"include": "audio,video"},
+        {"name_template": "{id}"},
+        {"name_template": "x" * 201},
+        {"x": "1"},
+    ],
+)
+async def test_an_export_that_cannot_be_understood_is_refused(song: Song, query: dict[str, str]) -> None:
+    got = await song.api.get(f"/libraries/{song.library}/export.zip", params=query)
+    assert (got.status, got.code) == (400, "invalid-parameter")
+    assert got.json["errors"][0]["pointer"].startswith(f"/query/{next(iter(query))}")
+
+
+async def test_an_empty_library_cannot_be_exported(api: Api) -> None:
+    library = await api.library()
+    for id_ in (library["id"], str(uuid4())):
+        got = await api.get(f"/libraries/{id_}/export.zip")
+        assert (got.status, got.code) == (404, "not-found")
+    got = await api.get(f"/assets/{uuid4()}/export.zip")
+    assert (got.status, got.code) == (404, "not-found")
+
+
+async def test_hostile_names_stay_inside_the_archive(api: Api) -> None:
+    library = (await api.library())["id"]
+    names = ["../../etc/passwd", "..", "NUL", "a\\b", "🎹" * 60, "שיר", "same", "SAME", "same"]
+    for name in names:
+        form = aiohttp.FormData(quote_fields=False)
+        form.add_field("meta", json.dumps({"name": name}))
+        form.add_field("file", io.BytesIO(wav(0.01)), filename="x.wav")
+        assert (await api.post(f"/libraries/{library}/assets", data=form)).status == 201
+    found = opened(await api.get(f"/libraries/{library}/export.zip")).namelist()
+    assert len(found) == len(names) + 2
+    assert len({name.casefold() for name in found}) == len(found)
+    for name in found:
+        assert not name.startswith("/")
+        assert ".." not in name.split("/")
+        assert len(name.encode()) <= 200
+
+
+# ── storage that goes away ────────────────────────────────────────────────────────────────────────────
+
+
+async def drain(chunks: Any, into: bytearray) -> None:
+    async for chunk in chunks:
+        into += chunk
+
+
+async def forget(services: Services, settings: Settings, asset: str) -> None:
+    """The object store loses the bytes of an asset."""
+    assert settings.storage.path is not None
+    async with services.db.transaction() as tx:
+        key = await tx.raw.fetchval(
+            "select b.key from blobs b join assets a on a.blob_id = b.id where a.id = $1", UUID(asset)
+        )
+    (settings.storage.path / key).unlink()
+
+
+async def test_storage_that_is_away_from_the_start_is_told(
+    song: Song, services: Services, settings: Settings
+) -> None:
+    await forget(services, settings, song.track["id"])
+    got = await song.api.get(f"/libraries/{song.library}/export.zip")
+    assert (got.status, got.code) == (503, "storage-unavailable")
+    assert got.headers["Retry-After"]
+
+
+async def test_storage_that_goes_away_in_the_middle_cuts_the_reply(
+    song: Song, services: Services, settings: Settings
+) -> None:
+    await forget(services, settings, song.stem)
+    got = bytearray()
+    async with song.api.open("GET", f"/libraries/{song.library}/export.zip") as response:
+        assert response.status == 200
+        with pytest.raises(aiohttp.ClientError):
+            await drain(response.content.iter_any(), got)
+    assert 0 < len(got) < int(response.headers["Content-Length"])
+    assert not zipfile.is_zipfile(io.BytesIO(got))
