@@ -5,9 +5,9 @@ its bodies in schemas/, and one of handlers.
 """
 
 from . import assets, events, exports, jobs, keys, libraries, models, service
-from .route import FORM, Handler, Route, every_problem, known_headers
+from .route import FORM, SSE, Handler, Route, every_problem, known_headers
 
-__all__ = ["FORM", "ROUTES", "Handler", "Route", "every_problem", "known_headers"]
+__all__ = ["FORM", "ROUTES", "SSE", "Handler", "Route", "every_problem", "known_headers"]
 
 ROUTES: tuple[Route, ...] = (
     *libraries.ROUTES,
