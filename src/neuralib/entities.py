@@ -147,8 +147,16 @@ class Asset:
 
 
 @dataclass(frozen=True, slots=True)
+class JobInput:
+    """One asset that a job reads, and what its parameters call it."""
+
+    asset_id: UUID
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
-    """One executor run on one input: the unit of queueing, retry, cancel and progress.
+    """One executor run on its inputs, the first of which is `asset_id`: the unit of queueing, retry, cancel and progress.
 
     `attempt` rises with every claim and is the fencing token: who holds an older one may not commit. `errors`,
     `crashes` and `drains` are counted apart, because only the first two use up attempts.

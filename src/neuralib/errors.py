@@ -284,10 +284,10 @@ class AudioTooLong(BadRequest):
 
 
 class InputUnsupported(BadRequest):
-    """The model does not take this kind of asset."""
+    """The model does not take these inputs."""
 
     code = "model-input-unsupported"
-    mend = "Name an audio asset."
+    mend = "See `takes` of the model in GET /models."
 
 
 class UnknownModel(BadRequest):

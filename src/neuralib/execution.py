@@ -27,7 +27,7 @@ from .db import events as event_rows
 from .db import jobs as rows
 from .entities import Asset, AssetKind, Blob, Job, JobState, NewAsset, new_id
 from .errors import Cancelled, Interrupted, JobTimeout, NeuralibError, StorageFull, Unavailable
-from .executors import AudioOutput, FileOutput, registry
+from .executors import AudioOutput, FileOutput, Input, registry
 from .objects import fetch_file, is_full, put_file
 from .objects.blocks import disk_errors
 from .pipeline import asset_event, job_event
@@ -43,6 +43,10 @@ ALONE_WITHIN_S = 60.0
 """How long a job that should run alone waits for the others to end."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 8.0
 """Between two attempts to reach a server that is away; each pause is twice the one before."""
+
+
+_Given = tuple[str | None, Asset]
+"""An input with its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,28 +126,29 @@ class Execution:
 
     async def _pipe(self) -> None:
         services, job = self._services, self.job
-        assert job.asset_id is not None
         if self._after:
             await asyncio.wait(self._after, timeout=ALONE_WITHIN_S)
         async with services.db.transaction() as tx:
-            asset = await asset_rows.get(tx, job.owner_id, job.asset_id)
+            given = await asset_rows.read_by(tx, job)
             await event_rows.append(tx, job_event("started", job))
         await services.bus.wake(job.owner_id)
         params = registry.validate(services.registry.get(job.model), dict(job.params))
         async with _scratch(services.settings.worker.scratch) as scratch:
+            (scratch / "inputs").mkdir()
             async with self._stage("fetch"):
-                self._room.require(asset.blob.bytes + _decoded_bytes(asset))
-                await self._patiently(lambda: self._fetch(asset, scratch / "input"))
+                self._room.require(sum(each.blob.bytes + _decoded_bytes(each) for _, each in given))
+                await self._patiently(lambda: self._fetch(given, scratch / "inputs"))
             async with self._stage("decode"):
-                limits = decode_limits(services.settings.limits)
-                recording, _ = await decode(scratch / "input", scratch / "input.f32", limits)
+                inputs = await self._decode(given, scratch / "inputs")
             async with self._stage("load"):
                 await self._runner.load(job.checkpoint)
+            recording, asset = inputs[0].content, given[0][1]
+            assert isinstance(recording, Recording)
             self._progress.audio_s = recording.duration
             (scratch / "run").mkdir()
             async with self._stage("infer"):
                 outcome = await self._runner.run(
-                    job.checkpoint, recording, params, scratch / "run", self._reporter()
+                    job.checkpoint, recording, params, scratch / "run", self._reporter(), inputs
                 )
             async with self._stage("encode"):
                 made = await self._encode(outcome, asset, scratch)
@@ -190,8 +195,21 @@ class Execution:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
-    async def _fetch(self, asset: Asset, path: Path) -> None:
-        await fetch_file(self._services.objects, asset.blob.key, path)
+    async def _fetch(self, given: Sequence[_Given], folder: Path) -> None:
+        """Each into a file that its place names; what an earlier try brought is not fetched again."""
+        for place, (_, asset) in enumerate(given):
+            if not (path := folder / str(place)).exists():
+                await fetch_file(self._services.objects, asset.blob.key, path)
+
+    async def _decode(self, given: Sequence[_Given], folder: Path) -> list[Input]:
+        limits = decode_limits(self._services.settings.limits)
+        inputs = []
+        for place, (name, asset) in enumerate(given):
+            content: Recording | Path = folder / str(place)
+            if asset.kind == AssetKind.AUDIO:
+                content, _ = await decode(folder / str(place), folder / f"{place}.f32", limits)
+            inputs.append(Input(asset.kind, content, name))
+        return inputs
 
     # ── telling the world ─────────────────────────────────────────────────────────────────────────────
 

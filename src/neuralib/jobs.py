@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -10,23 +10,23 @@ from uuid import UUID
 from . import orders, quotas, recipes
 from .audio import AudioInfo
 from .config import Limits, Settings
-from .db import Connection
+from .db import Connection, job_inputs
 from .db import assets as asset_rows
 from .db import events as event_rows
 from .db import jobs as rows
 from .db import libraries as library_rows
-from .entities import Asset, AssetKind, Job, JobState
+from .entities import Asset, Job, JobInput, JobState
 from .errors import (
     AlreadyExists,
     Cancelled,
     FieldError,
-    InputUnsupported,
     JobNotCancellable,
     TooManyJobs,
     ValidationFailed,
     WorkerLost,
 )
-from .executors import Executor, Params, registry
+from .executors import Executor, InputInfo, Params, registry
+from .executors.inputs import check_inputs
 from .orders import Order
 from .pipeline import TERMINAL, job_event, next_after_crash
 from .services import Services
@@ -60,13 +60,18 @@ class JobRequest:
     on_existing: OnExisting = OnExisting.REUSE
     id: UUID | None = None
     """What the job will be called. A job that has the id already is the answer: it was made by this request."""
+    inputs: Sequence[JobInput] = ()
+    """All of them, `asset_id` first, when there are several or the only one has a name."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job, what it made, and how many go before it while it waits. `existing`: a submission found it there."""
+    """A job, what it reads of what is still there, what it made, and how many go before it while it waits.
+    `existing`: a submission found it there.
+    """
 
     job: Job
+    inputs: Sequence[JobInput] = ()
     outputs: Sequence[Asset] = ()
     position: int | None = None
     existing: bool = False
@@ -75,7 +80,7 @@ class JobView:
 async def submit(services: Services, owner: UUID, request: JobRequest) -> JobView:
     """Accept a job: after this returns it will end in exactly one result or one typed error.
 
-    The same job (one recipe, one asset, one library) that waits or runs is the answer itself, and so is one that
+    The same job (one recipe, one first input, one library) that waits or runs is the answer itself, and so is one that
     succeeded while all that it made is there, unless `on_existing` says otherwise. One that ended badly never is.
 
     Raises NotFound, UnknownModel, UnknownOperation, ValidationFailed, InputUnsupported, AlreadyExists, TooManyJobs,
@@ -89,8 +94,9 @@ async def submit(services: Services, owner: UUID, request: JobRequest) -> JobVie
             fields=[FieldError("/outputs/format", "enum", f"must be one of {', '.join(FORMATS)}")],
         )
     async with services.db.transaction() as tx:
-        asset = await asset_rows.get(tx, owner, request.asset_id, for_job=True)
-        work = _Work(executor, checkpoint, params, asset)
+        inputs = request.inputs or [JobInput(request.asset_id)]
+        assets = await asset_rows.share(tx, owner, [each.asset_id for each in inputs])
+        work = _Work(executor, checkpoint, params, inputs, assets)
         _check(work)
         if request.library_id is not None:
             await library_rows.share(tx, owner, request.library_id)
@@ -100,10 +106,10 @@ async def submit(services: Services, owner: UUID, request: JobRequest) -> JobVie
         job, existing = await _find_or_place(tx, services, request, work)
     if existing:
         view = await get(services, owner, job.id)
-        return JobView(view.job, view.outputs, view.position, existing=True)
+        return replace(view, existing=True)
     await asyncio.gather(services.queues.ring(job.model), services.bus.wake(owner))
     async with services.db.statements() as db:
-        return JobView(job, (), await rows.position(db, job.id))
+        return JobView(job, inputs, (), await rows.position(db, job.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +119,24 @@ class _Work:
     executor: type[Executor[Any]]
     checkpoint: str | None
     params: Params
-    asset: Asset
+    inputs: Sequence[JobInput]
+    assets: Sequence[Asset]
+
+    @property
+    def named(self) -> list[tuple[str | None, Asset]]:
+        return [(each.name, asset) for each, asset in zip(self.inputs, self.assets, strict=True)]
 
 
 def _check(work: _Work) -> None:
-    """What a schema cannot say, such as a stem these weights do not have, the plan refuses."""
-    if work.asset.kind != AssetKind.AUDIO:
-        raise InputUnsupported(f"asset {work.asset.id} is {work.asset.kind}, not audio")
+    """What a schema cannot say, such as a stem these weights do not have, the executor refuses."""
+    given = [
+        InputInfo(asset.kind, asset.blob.media_type, name, info_of(asset) if asset.audio else None)
+        for name, asset in work.named
+    ]
+    check_inputs(work.executor.name, work.executor.takes, given)
+    work.executor.check(given, work.params)
     weights = registry.checkpoint(work.executor, work.checkpoint) if work.checkpoint else None
-    work.executor.plan(info_of(work.asset), work.params, weights)
+    work.executor.plan(info_of(work.assets[0]), work.params, weights)
 
 
 async def _find_or_place(
@@ -144,20 +159,23 @@ async def _find_or_place(
 def _order(settings: Settings, request: JobRequest, work: _Work) -> Order:
     chosen = {"params": work.params.model_dump(mode="json"), "output": {"format": request.format}}
     model = recipes.ingredients(settings, work.executor, work.checkpoint)
+    first, several = work.assets[0], bool(request.inputs)
+    hashed = [(name, asset.blob.sha256) for name, asset in work.named] if several else []
     return Order(
-        owner=work.asset.owner_id,
+        owner=first.owner_id,
         operation=work.executor.operation,
         model=work.executor.name,
         checkpoint=work.checkpoint,
         **chosen,
-        asset=work.asset.id,
-        library=request.library_id or work.asset.library_id,
-        recipe=recipes.digest(model, sha256=work.asset.blob.sha256, **chosen),
+        asset=first.id,
+        library=request.library_id or first.library_id,
+        recipe=recipes.digest(model, sha256=first.blob.sha256, inputs=hashed, **chosen),
         priority=request.priority,
         max_attempts=request.max_attempts or settings.worker.max_attempts,
         timeout_s=request.timeout_s,
         metadata=request.metadata,
         id=request.id,
+        inputs=request.inputs,
     )
 
 
@@ -203,9 +221,10 @@ async def get(services: Services, owner: UUID, job: UUID) -> JobView:
     """Raises NotFound."""
     async with services.db.statements() as db:
         found = await rows.get(db, owner, job)
+        inputs = await job_inputs.of_jobs(db, owner, [job])
         outputs = await asset_rows.of_jobs(db, owner, [job])
         position = await rows.position(db, job) if found.state is JobState.QUEUED else None
-    return JobView(found, outputs, position)
+    return JobView(found, inputs[job], outputs, position)
 
 
 async def page(
@@ -224,8 +243,10 @@ async def page(
         found = await rows.page(
             db, owner, states=states, operation=operation, asset=asset, ids=ids, before=before, limit=limit
         )
-        made = await asset_rows.of_jobs(db, owner, [job.id for job in found])
-    return [JobView(job, [a for a in made if a.job_id == job.id]) for job in found]
+        shown = [job.id for job in found]
+        inputs = await job_inputs.of_jobs(db, owner, shown)
+        made = await asset_rows.of_jobs(db, owner, shown)
+    return [JobView(job, inputs[job.id], [a for a in made if a.job_id == job.id]) for job in found]
 
 
 async def cancel(services: Services, owner: UUID, job: UUID) -> JobView:
@@ -234,17 +255,18 @@ async def cancel(services: Services, owner: UUID, job: UUID) -> JobView:
     """
     async with services.db.transaction() as tx:
         found = await rows.get(tx, owner, job, lock=True)
+        inputs = (await job_inputs.of_jobs(tx, owner, [job]))[job]
         if found.state in TERMINAL:
             if found.state is not JobState.CANCELLED:
                 raise JobNotCancellable(f"job {job} has {found.state.value}")
-            return JobView(found)
+            return JobView(found, inputs)
         cancelled = await rows.cancel_queued(tx, job, Cancelled().as_dict())
         if cancelled is not None:
             await event_rows.append(tx, job_event("cancelled", cancelled))
         after = cancelled or await rows.request_cancel(tx, job)
     assert after is not None
     await asyncio.gather(services.queues.ring_cancel(job), services.bus.wake(owner))
-    return JobView(after)
+    return JobView(after, inputs)
 
 
 async def rescue(services: Services, limit: int = 100) -> int:

@@ -1,14 +1,14 @@
 """An order: one job, understood and ready to be written. Whoever makes jobs places orders: requests and runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from .db import Connection
+from .db import Connection, job_inputs
 from .db import events as event_rows
 from .db import jobs as rows
-from .entities import Job, new_id
+from .entities import Job, JobInput, new_id
 from .pipeline import job_event
 
 
@@ -30,6 +30,8 @@ class Order:
     timeout_s: float
     metadata: Mapping[str, Any] = field(default_factory=dict)
     id: UUID | None = None
+    inputs: Sequence[JobInput] = ()
+    """All of them, `asset` first, when there are several or the only one has a name."""
 
 
 async def find_same(tx: Connection, order: Order) -> Job | None:
@@ -56,5 +58,6 @@ async def place(tx: Connection, order: Order) -> Job:
         metadata=order.metadata,
         recipe=order.recipe,
     )
+    await job_inputs.insert(tx, job, order.inputs or [JobInput(order.asset)])
     await event_rows.append(tx, job_event("queued", job))
     return job

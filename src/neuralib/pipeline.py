@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from .entities import Asset, Event, Job, JobState
+from .entities import Asset, Event, Job, JobInput, JobState
 
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED}),
@@ -42,7 +42,12 @@ def priority_word(weight: int) -> str:
 
 
 def snapshot(
-    job: Job, outputs: Sequence[Asset] = (), position: int | None = None, *, cached: bool = False
+    job: Job,
+    outputs: Sequence[Asset] = (),
+    position: int | None = None,
+    *,
+    inputs: Sequence[JobInput] = (),
+    cached: bool = False,
 ) -> dict[str, Any]:
     """A job as clients see it, in replies and in events alike. A running job that was asked to stop is
     `cancelling`. `position` is how many jobs of its model go before it; `cached`: it had been
@@ -62,6 +67,7 @@ def snapshot(
         "params": dict(job.params),
         "output": dict(job.output),
         "asset_id": str(job.asset_id) if job.asset_id else None,
+        "inputs": [{"asset_id": str(each.asset_id), "name": each.name} for each in inputs],
         "library_id": str(job.library_id) if job.library_id else None,
         "queue": None if position is None else {"position": position},
         "progress": dict(job.progress) or None,
@@ -81,8 +87,9 @@ def snapshot(
 
 
 def job_event(kind: str, job: Job, outputs: Sequence[Asset] = (), **more: Any) -> Event:
-    """`job.queued`, `job.succeeded`…: the job without its parameters, which a listener did not ask for."""
-    body = {k: v for k, v in snapshot(job, outputs).items() if k not in {"params", "output", "metadata"}}
+    """`job.queued`, `job.succeeded`…: the job without what a listener did not ask for."""
+    left_out = {"params", "output", "metadata", "inputs"}
+    body = {k: v for k, v in snapshot(job, outputs).items() if k not in left_out}
     return Event(f"job.{kind}", {"type": f"job.{kind}", "job": body, **more}, job.owner_id, job_id=job.id)
 
 

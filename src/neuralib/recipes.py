@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,20 @@ def ingredients(settings: Settings, executor: type[Executor[Any]], checkpoint: s
 
 
 def digest(
-    model: Mapping[str, Any], *, sha256: str, params: Mapping[str, Any], output: Mapping[str, Any]
+    model: Mapping[str, Any],
+    *,
+    sha256: str,
+    params: Mapping[str, Any],
+    output: Mapping[str, Any],
+    inputs: Sequence[tuple[str | None, str]] = (),
 ) -> str:
     """The SHA-256 of input bytes, `ingredients`, params and output choices. `params` carry their defaults, so that
-    naming one and leaving it out are the same.
+    naming one and leaving it out are the same. `inputs`: the name and the SHA-256 of each in their order, when there are
+    several or the only one has a name; `sha256` is the first one's.
     """
     recipe = {**model, "input": sha256, "params": params, "output": output}
+    if inputs:
+        recipe["inputs"] = inputs
     return hashlib.sha256(json.dumps(recipe, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

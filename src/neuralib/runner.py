@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ import structlog
 
 from .devices import DeviceInfo, choose_precision, find_device
 from .errors import ExecutorFailed, ModelLoadFailed, NeuralibError, OutOfMemory, StorageFull
-from .executors import Executor, Output, Params, Precision, Recording, RunContext, Weights, Work
+from .executors import Executor, Input, Output, Params, Precision, Recording, RunContext, Weights, Work
 from .objects import is_full
 from .residency import Residency
 from .weights import AUTO, Resolver
@@ -154,11 +154,14 @@ class Runner:
         params: Params,
         scratch: Path,
         report: Callable[[int, int], None],
+        inputs: Sequence[Input] = (),
     ) -> Outcome:
-        """Run on the model's thread; `report(0, 0)` says that it has begun. Raises what `load` raises and what the
-        executor raises; what is not ours becomes ExecutorFailed.
+        """Run on the model's thread; `report(0, 0)` says that it has begun. `inputs` are all of them, the recording
+        too; without any, it is the only one. Raises what `load` raises and what the executor raises; what is not ours
+        becomes ExecutorFailed.
         """
-        name, work = checkpoint or self._default, Work(recording, params, RunContext(scratch, report))
+        context = RunContext(scratch, report, tuple(inputs) or (Input("audio", recording),))
+        name, work = checkpoint or self._default, Work(recording, params, context)
         if min(self._together, self._class.together) == 1:
             return await self._on_thread(self._run, name, work)
         seat = _Seat(work)

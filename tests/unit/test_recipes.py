@@ -54,6 +54,12 @@ def test_every_ingredient_counts_and_the_order_of_names_does_not(settings: Setti
         digest(settings, sha256="another song"),
         digest(settings, params={"gain": 0.5}),
         digest(settings, output={"format": "flac"}),
+        digest(settings, inputs=[("lead", "song")]),
+        digest(settings, inputs=[(None, "song"), (None, "words")]),
+        digest(settings, inputs=[(None, "song"), ("words", "words")]),
+        digest(settings, inputs=[(None, "song"), (None, "other words")]),
+        digest(settings, inputs=[(None, "song"), (None, "words"), (None, "other words")]),
+        digest(settings, inputs=[(None, "song"), (None, "other words"), (None, "words")]),
     ]
     assert len(set(changed)) == len(changed)
     assert digest(settings, params={"a": 1, "b": 2}) == digest(settings, params={"b": 2, "a": 1})

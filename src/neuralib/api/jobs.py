@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from neuralib import jobs
-from neuralib.entities import JobState
+from neuralib.entities import JobInput, JobState
 from neuralib.jobs import JobRequest, JobView, OnExisting
 from neuralib.pipeline import PRIORITIES, TERMINAL, snapshot
 
@@ -20,6 +20,7 @@ async def create_job(call: Call, body: NewJob) -> web.Response:
     """202; 200 for a job that was there already, or when `Prefer: wait=N` saw it end."""
     request = JobRequest(
         asset_id=body.inputs[0].asset_id,
+        inputs=_inputs(body),
         operation=body.operation,
         model=body.model,
         params=body.params,
@@ -97,4 +98,10 @@ def _has_ended(view: JobView) -> bool:
 
 
 def _body(view: JobView, *, cached: bool = False) -> dict[str, Any]:
-    return snapshot(view.job, view.outputs, view.position, cached=cached)
+    return snapshot(view.job, view.outputs, view.position, inputs=view.inputs, cached=cached)
+
+
+def _inputs(body: NewJob) -> list[JobInput]:
+    """None where the first says it all: a job of one input is the same with and without a list."""
+    inputs = [JobInput(each.asset_id, each.name) for each in body.inputs]
+    return inputs if len(inputs) > 1 or inputs[0].name else []

@@ -1,6 +1,7 @@
 """GET /models: the cards of what is installed, and what live workers have in memory."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from neuralib.executors.registry import Registry
 
 from .calls import Call
 from .replies import reply
-from .schemas.models import CheckpointCard, ModelCard, ModelsQuery, ModelWorker, PluginInfo
+from .schemas.models import CheckpointCard, InputsTaken, ModelCard, ModelsQuery, ModelWorker, PluginInfo
 
 ALIVE_WITHIN = timedelta(seconds=15)
 """Three missed beats of a worker."""
@@ -58,6 +59,9 @@ def _card(executor: type[Executor[Any]], registry: Registry, workers: list[Model
         code_license=executor.code_license,
         precisions=list(executor.precisions),
         params_schema=executor.params.model_json_schema(),
+        takes=[
+            InputsTaken(**asdict(each) | {"media_types": list(each.media_types)}) for each in executor.takes
+        ],
         checkpoints=[_checkpoint(executor.name, each) for each in executor.checkpoints],
         plugin=PluginInfo(name=plugin.name, version=plugin.version),
         state="loaded" if loaded else "idle" if workers else "absent",

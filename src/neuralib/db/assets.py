@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from neuralib.entities import Asset, Blob, NewAsset
+from neuralib.entities import Asset, Blob, Job, NewAsset
 from neuralib.errors import NotFound
 
 from . import Connection, Row
@@ -82,12 +82,12 @@ async def insert(tx: Connection, owner: UUID, new: NewAsset, blob: Blob) -> None
     )
 
 
-async def get(tx: Connection, owner: UUID, asset: UUID, *, for_job: bool = False) -> Asset:
-    """With `for_job` it cannot be deleted before the transaction ends. Raises NotFound."""
-    row = await tx.one("get_asset_for_job" if for_job else "get_asset", owner, asset)
-    if row is None:
+async def get(tx: Connection, owner: UUID, asset: UUID) -> Asset:
+    """Raises NotFound."""
+    found = await find(tx, owner, asset)
+    if found is None:
         raise NotFound(f"there is no asset {asset}")
-    return _asset(row)
+    return found
 
 
 async def find(tx: Connection, owner: UUID, asset: UUID) -> Asset | None:
@@ -124,6 +124,23 @@ async def of_library(tx: Connection, owner: UUID, library: UUID, limit: int) -> 
 async def of_ids(tx: Connection, owner: UUID, ids: Sequence[UUID], *, tree: bool, limit: int) -> list[Asset]:
     """Those of the assets that are there, oldest first; with `tree` everything made from them too."""
     return [_asset(row) for row in await tx.all("export_assets", owner, ids, tree, limit)]
+
+
+async def share(tx: Connection, owner: UUID, assets: Sequence[UUID]) -> list[Asset]:
+    """These assets, in this order; they cannot be deleted before the transaction ends. Raises NotFound."""
+    found = {row["id"]: _asset(row) for row in await tx.all("share_assets", owner, assets)}
+    for asset in assets:
+        if asset not in found:
+            raise NotFound(f"there is no asset {asset}")
+    return [found[asset] for asset in assets]
+
+
+async def read_by(tx: Connection, job: Job) -> list[tuple[str | None, Asset]]:
+    """What the job was given, in its order, each with its name. Raises NotFound when something of it is gone."""
+    rows = await tx.all("list_assets_read", job.owner_id, job.id)
+    if not rows or any(row["id"] is None for row in rows):
+        raise NotFound("an asset that this job reads is gone")
+    return [(row["input_name"], _asset(row)) for row in rows]
 
 
 async def stored_bytes(tx: Connection, owner: UUID) -> int:

@@ -8,11 +8,12 @@ storage, no database, no queue. The smallest one is `echo.py`; the entry point g
     run(recording, params, context)       as often as jobs come; always on the thread that called load
     unload()                              give the memory back
 
-A model that gains from several runs side by side says so in `together` and has a `run_together` of its own.
+A model that gains from several runs side by side says so in `together` and has a `run_together` of its own. One that
+takes more than a recording says so in `takes` and finds it in `context.inputs`; `check` may refuse it beforehand.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
@@ -29,6 +30,8 @@ from neuralib.errors import (
 )
 from neuralib.weights import Bundled, Checkpoint, Hub, Untrained, Weights, Wheel
 
+from .inputs import Input, InputInfo, Takes
+
 __all__ = [
     "AudioInfo",
     "AudioOutput",
@@ -39,6 +42,8 @@ __all__ = [
     "ExecutorFailed",
     "FileOutput",
     "Hub",
+    "Input",
+    "InputInfo",
     "NeuralibError",
     "OutOfMemory",
     "Output",
@@ -48,6 +53,7 @@ __all__ = [
     "Recording",
     "RecordingWriter",
     "RunContext",
+    "Takes",
     "Untrained",
     "ValidationFailed",
     "Weights",
@@ -116,12 +122,18 @@ class RunContext:
     """An empty folder for this run alone. It is deleted afterwards."""
     report: Callable[[int, int], None]
     """Receives windows done and windows in total; raises Cancelled or Interrupted."""
+    inputs: tuple[Input, ...] = ()
+    """Everything the job was given, in its order: the first is the recording of `run`."""
 
     def progress(self, done: int, total: int) -> None:
         """Say how far the run is, at least once a second and once a window. This is the point where a cancelled
         run stops: let what it raises pass through.
         """
         self.report(done, total)
+
+    def files(self, kind: str) -> list[Path]:
+        """The inputs of a kind that is no audio."""
+        return [each.content for each in self.inputs if each.kind == kind and isinstance(each.content, Path)]
 
     def writer(self, name: str, like: Recording, *, channels: int | None = None) -> RecordingWriter:
         """A new recording in the scratch folder with the rate and sample format of `like`."""
@@ -150,6 +162,8 @@ class Executor(ABC, Generic[ParamsT]):
     """Raise it when the same input would give another output: recipes contain it."""
     code_license: ClassVar[str] = "unknown"
     params: ClassVar[type[Params]]
+    takes: ClassVar[tuple[Takes, ...]] = (Takes("audio"),)
+    """The inputs of a job, by kind; the first of them is always audio."""
     checkpoints: ClassVar[tuple[Checkpoint, ...]] = ()
     """In the order `auto` tries them; empty for a model without weights."""
     precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
@@ -171,6 +185,12 @@ class Executor(ABC, Generic[ParamsT]):
     def plan(cls, info: AudioInfo, params: ParamsT, checkpoint: Checkpoint | None) -> Plan:
         """How much work `run` will be for such audio with these weights. Cheap: it loads nothing, so that the API
         can show it before a job runs.
+        """
+
+    @classmethod
+    def check(cls, inputs: Sequence[InputInfo], params: ParamsT) -> None:
+        """Refuse, before a job is accepted, what neither `takes` nor the params' schema can tell: params that name an
+        input which is not there. Raises ValidationFailed, InputUnsupported. This one refuses nothing.
         """
 
     @abstractmethod

@@ -14,6 +14,7 @@ from .base import PageQuery, Reply, Request, Word, listed
 from .problems import JobError
 
 MAX_IDS = 100
+MAX_INPUTS = 32
 MAX_METADATA = 16 * 1024
 
 AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
@@ -60,6 +61,7 @@ class EventsQuery(Request):
 
 class JobInput(Request):
     asset_id: UUID
+    name: Annotated[Word | None, Field(description="What `params` may call it.")] = None
 
 
 class JobOutputs(Request):
@@ -81,7 +83,14 @@ class NewJob(Request):
         str | None,
         Field(max_length=200, examples=["demucs", "demucs/htdemucs"], description="See GET /models."),
     ] = None
-    inputs: Annotated[list[JobInput], Field(min_length=1, max_length=1)]
+    inputs: Annotated[
+        list[JobInput],
+        Field(
+            min_length=1,
+            max_length=MAX_INPUTS,
+            description="What the model `takes`. The first is audio, and what the job makes are its children.",
+        ),
+    ]
     params: Annotated[dict[str, Any], Field(description="Checked against the model's `params_schema`.")] = {}
     outputs: JobOutputs = JobOutputs()
     priority: Priority = "normal"
@@ -120,6 +129,11 @@ class QueuePlace(Reply):
     ]
 
 
+class InputGiven(Reply):
+    asset_id: UUID
+    name: str | None
+
+
 class JobOutput(Reply):
     asset_id: UUID
     kind: str
@@ -139,7 +153,8 @@ class Job(Reply):
     priority: Priority
     params: dict[str, Any]
     output: dict[str, Any]
-    asset_id: UUID | None
+    asset_id: Annotated[UUID | None, Field(description="The first of `inputs`.")]
+    inputs: Annotated[list[InputGiven], Field(description="Those that are still there.")]
     library_id: UUID | None
     queue: QueuePlace | None
     progress: Progress | None

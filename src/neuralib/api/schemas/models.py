@@ -46,6 +46,15 @@ class ModelWorker(Reply):
     precision: str | None
 
 
+class InputsTaken(Reply):
+    """So many inputs of one kind."""
+
+    kind: str
+    least: int
+    most: int
+    media_types: Annotated[list[str], Field(description="Of what is no audio; empty: any.")]
+
+
 class ModelCard(Reply):
     id: str
     title: str
@@ -54,6 +63,7 @@ class ModelCard(Reply):
     code_license: str
     precisions: list[str]
     params_schema: dict[str, Any]
+    takes: Annotated[list[InputsTaken], Field(description="The inputs of a job, the first of them audio.")]
     checkpoints: list[CheckpointCard]
     plugin: PluginInfo
     state: Annotated[

@@ -23,19 +23,36 @@ from assets a join blobs b on b.id = a.blob_id
 where a.owner_id = $1 and a.job_id = any($2::uuid[])
 order by a.id
 
+-- name: share_assets
+-- A shared lock, in the order in which whoever deletes takes theirs: deleting waits for the job's row, and finds it.
+select a.*, b.sha256, b.bytes, b.key, b.media_type
+from assets a join blobs b on b.id = a.blob_id
+where a.owner_id = $1 and a.id = any($2::uuid[])
+order by a.id
+for key share of a
+
+-- name: list_assets_read
+select i.name as input_name, a.*, b.sha256, b.bytes, b.key, b.media_type
+from job_inputs i
+left join assets a on a.id = i.asset_id
+left join blobs b on b.id = a.blob_id
+where i.owner_id = $1 and i.job_id = $2
+order by i.ord
+
 -- name: lock_subtree
 with recursive tree as (
     select id, blob_id from assets where owner_id = $1 and id = $2
     union all
     select a.id, a.blob_id from assets a join tree t on a.parent_id = t.id
 )
-select a.id, a.blob_id from assets a where a.id in (select id from tree) for update
+select a.id, a.blob_id from assets a where a.id in (select id from tree) order by a.id for update
 
 -- name: lock_library_assets
-select id, blob_id from assets where owner_id = $1 and library_id = $2 for update
+select id, blob_id from assets where owner_id = $1 and library_id = $2 order by id for update
 
 -- name: assets_busy
-select exists (select from jobs where asset_id = any($1::uuid[]) and state in ('queued', 'running'))
+select exists (select from job_inputs i join jobs j on j.id = i.job_id
+               where i.asset_id = any($1::uuid[]) and j.state in ('queued', 'running'))
 
 -- name: library_busy
 -- A job may read an asset of one library and write into another.

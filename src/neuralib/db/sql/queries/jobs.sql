@@ -4,13 +4,6 @@ insert into jobs (id, owner_id, operation, model, checkpoint, params, output, as
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 returning *
 
--- name: get_asset_for_job
--- A shared lock: deleting the asset waits for the job's row, and finds it.
-select a.*, b.sha256, b.bytes, b.key, b.media_type
-from assets a join blobs b on b.id = a.blob_id
-where a.owner_id = $1 and a.id = $2
-for key share of a
-
 -- name: get_job
 select * from jobs where owner_id = $1 and id = $2
 
@@ -33,7 +26,7 @@ select * from jobs
 where owner_id = $1
   and ($2::text[] is null or state = any($2))
   and ($3::text is null or operation = $3)
-  and ($4::uuid is null or asset_id = $4)
+  and ($4::uuid is null or id = any(array(select job_id from job_inputs where asset_id = $4)))
   and ($5::uuid[] is null or id = any($5))
   and ($6::uuid is null or id < $6)
 order by id desc

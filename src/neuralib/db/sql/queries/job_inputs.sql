@@ -1,0 +1,8 @@
+-- name: insert_job_inputs
+insert into job_inputs (job_id, owner_id, ord, name, asset_id)
+select $1, $2, ord - 1, name, asset_id from unnest($3::uuid[], $4::text[]) with ordinality as given (asset_id, name, ord)
+
+-- name: list_job_inputs
+select job_id, name, asset_id from job_inputs
+where owner_id = $1 and job_id = any($2::uuid[]) and asset_id is not null
+order by job_id, ord
