@@ -12,9 +12,10 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import botocore.session
@@ -26,6 +27,7 @@ from neuralib.db.migrate import migrate
 from neuralib.embedded import Stores, run_stores
 
 READY_WITHIN_S = 60.0
+T = TypeVar("T")
 
 GUARD = """
 import ctypes, os, signal, sys
@@ -94,34 +96,51 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
 
 @contextmanager
 def embedded_stores() -> Iterator[Stores]:
-    """PostgreSQL and Valkey, migrated, kept by a thread with a loop of its own: each test has another loop."""
+    """PostgreSQL and Valkey, migrated."""
     folder = Path(tempfile.mkdtemp(prefix="nl-"))
     folder.chmod(0o711)  # as root the servers run as another account
-    began: Future[tuple[Stores, Callable[[], object]]] = Future()
 
-    async def keep() -> None:
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    @asynccontextmanager
+    async def migrated() -> AsyncIterator[Stores]:
         async with run_stores(folder / "data") as stores:
             async with open_database(stores.database_url, size=1) as db:
                 await migrate(db)
-            began.set_result((stores, lambda: loop.call_soon_threadsafe(stop.set)))
+            yield stores
+
+    try:
+        with kept_open(migrated()) as stores:
+            yield stores
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def kept_open(opening: AbstractAsyncContextManager[T]) -> Iterator[T]:
+    """What `opening` gives, kept by a thread with a loop of its own: each test has another loop, or none."""
+    began: Future[tuple[T, Callable[[], object]]] = Future()
+
+    async def keep() -> None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        async with opening as opened:
+            began.set_result((opened, lambda: loop.call_soon_threadsafe(stop.set)))
             await stop.wait()
 
     def run() -> None:
         try:
             asyncio.run(keep())
-        except BaseException as error:  # noqa: BLE001 - the tests' own thread raises it
-            began.set_exception(error)
+        except BaseException as error:
+            if began.done():
+                raise
+            began.set_exception(error)  # the tests' own thread raises it
 
-    thread = threading.Thread(target=run, name="stores")
+    thread = threading.Thread(target=run, name="kept-open")
     thread.start()
-    stores, stop = began.result(READY_WITHIN_S)
+    opened, stop = began.result(READY_WITHIN_S)
     try:
-        yield stores
+        yield opened
     finally:
         stop()
         thread.join(READY_WITHIN_S)
-        shutil.rmtree(folder)
 
 
 def wait_until_it_stores(server: S3Server, log: Path) -> None:

@@ -5,7 +5,7 @@ from neuralib.api import assets, content, uploads
 from neuralib.api.schemas.assets import Asset, AssetPage, AssetsQuery, ContentQuery, UploadForm, UploadResult
 from neuralib.entities import Scope
 
-from .route import FORM, GONE, IF_MATCH, IF_NONE_MATCH, OCTETS, UNCHANGED, V1, Answer, Route, json_of
+from .route import ANY, FORM, GONE, IF_MATCH, IF_NONE_MATCH, UNCHANGED, V1, Answer, Route, json_of
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -72,8 +72,8 @@ ROUTES: tuple[Route, ...] = (
         content.get_content,
         "The bytes of an asset; HEAD tells their size.",
         {
-            200: Answer("All of them.", None, OCTETS, ("ETag", "Accept-Ranges", "Content-Disposition")),
-            206: Answer("The range.", None, OCTETS, ("ETag", "Content-Range")),
+            200: Answer("All of them.", None, ANY, ("ETag", "Accept-Ranges", "Content-Disposition")),
+            206: Answer("The range.", None, ANY, ("ETag", "Content-Range")),
             304: UNCHANGED,
         },
         query=ContentQuery,

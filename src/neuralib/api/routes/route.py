@@ -18,7 +18,8 @@ MERGE_PATCH = "application/merge-patch+json"
 FORM = "multipart/form-data"
 SSE = "text/event-stream"
 HTML = "text/html"
-OCTETS = "application/octet-stream"
+ANY = "*/*"
+"""Of bytes that have a type of their own: it is in `blob.media_type`."""
 
 Handler = Callable[..., Awaitable[web.StreamResponse]]
 """Called with a Call, and with `query` and `body` when the route has them."""
