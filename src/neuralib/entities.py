@@ -46,6 +46,19 @@ class AssetKind(StrEnum):
     ANALYSIS = "analysis"
 
 
+class RegionKind(StrEnum):
+    """What is marked in a recording: spans, which have an end, and points, which have none."""
+
+    REGION = "region"
+    LOOP = "loop"
+    MARKER = "marker"
+    CUE = "cue"
+
+    @property
+    def is_span(self) -> bool:
+        return self in {RegionKind.REGION, RegionKind.LOOP}
+
+
 class Scope(StrEnum):
     """What a credential may be used for."""
 
@@ -152,6 +165,24 @@ class JobInput:
 
     asset_id: UUID
     name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A selection or a point in the recording of an asset, in seconds. `end` is None where the kind is a point."""
+
+    id: UUID
+    owner_id: UUID
+    asset_id: UUID
+    kind: RegionKind
+    name: str | None
+    start: float
+    end: float | None
+    color: str | None
+    tags: tuple[str, ...]
+    version: int
+    created_at: datetime
+    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ The edges translate: `api/problems.py` into RFC 9457 problem+json, `cli.py` into
     │   ├── Unauthenticated, TokenExpired, InsufficientScope, CrossOrigin, PayloadTooLarge, QuotaExceeded, UnsupportedMediaType, MalformedMultipart, EmptyUpload
     │   ├── UnsupportedAudio, DecodeFailed, NonFiniteAudio, AudioTooShort, AudioTooLong
     │   ├── UnknownModel, UnknownOperation, InputUnsupported, ModelLicenseForbidden
+    │   ├── RegionOutOfBounds
     │   ├── AlreadyExists, JobNotCancellable, AssetInUse, IdempotencyInProgress, IdempotencyKeyReused
     │   └── ConfigurationError, PortInUse, DataDirInUse, DatabaseTooNew, MissingFile
     ├── Unavailable           the world may mend it: retried with backoff
@@ -288,6 +289,13 @@ class InputUnsupported(BadRequest):
 
     code = "model-input-unsupported"
     mend = "See `takes` of the model in GET /models."
+
+
+class RegionOutOfBounds(BadRequest):
+    """The region does not lie within the recording."""
+
+    code = "region-out-of-bounds"
+    mend = "Begin and end inside the recording, and end at least one sample after the beginning."
 
 
 class UnknownModel(BadRequest):

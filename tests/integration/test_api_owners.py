@@ -39,6 +39,8 @@ KINDS = {
     "job": "job",
     "ids": "job",
     "key": "key",
+    "region": "region",
+    "id": "region",
 }
 """What a path, a query or a body calls an id, and what it is an id of."""
 
@@ -61,7 +63,16 @@ class Owner:
             "/jobs", {"model": "echo", "inputs": [{"asset_id": asset["id"]}], "metadata": {"x": self.mark}}
         )
         key = await self.api.post("/keys", {"name": self.mark})
-        made = {"library": library.json, "asset": asset, "job": job.json, "key": key.json}
+        region = await self.api.post(
+            f"/assets/{asset['id']}/regions", {"start_s": 0, "end_s": 0.05, "name": self.mark}
+        )
+        made = {
+            "library": library.json,
+            "asset": asset,
+            "job": job.json,
+            "key": key.json,
+            "region": region.json,
+        }
         self.ids = {kind: body["id"] for kind, body in made.items()}
 
     def secrets(self) -> list[str]:
@@ -171,6 +182,9 @@ def request_of(
             "create_library": {"name": "x"},
             "update_library": {"name": "x"},
             "create_key": {"name": "x"},
+            "create_region": {"kind": "marker", "start_s": 0.05},
+            "replace_regions": {"items": [{"id": of("body", "id"), "start_s": 0, "end_s": 0.05}]},
+            "update_region": {"color": "#ffffff"},
             "create_job": {
                 "model": "echo",
                 "inputs": [{"asset_id": of("body", "asset_id")}],
@@ -229,14 +243,15 @@ def leaks(of: Owner, got: Got, asked: str = "") -> list[str]:
 async def snapshot(owner: Owner, kind: str) -> Any:
     if kind == "key":
         return [each["id"] for each in (await owner.api.get("/keys")).json["items"]]
-    got = await owner.api.get(f"/{'libraries' if kind == 'library' else kind + 's'}/{owner.ids[kind]}")
+    plural = {"library": "libraries", "region": f"assets/{owner.ids['asset']}/regions"}.get(kind, f"{kind}s")
+    got = await owner.api.get(f"/{plural}/{owner.ids[kind]}")
     assert got.status == 200
     return got.json
 
 
 async def own_ids_are_found(owner: Owner, routes: list[tuple[str, Route]]) -> None:
     """The walk can fail: with ids of their own, the same requests find something."""
-    order = ["GET", "HEAD", "PATCH", "POST", "DELETE"]
+    order = ["GET", "HEAD", "PATCH", "PUT", "POST", "DELETE"]
     last_made_first = list(enumerate(routes))
     last_made_first.sort(key=lambda each: (order.index(each[1][0]), -each[0]))
     for _, (method, route) in last_made_first:

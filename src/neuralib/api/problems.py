@@ -47,6 +47,7 @@ STATUS: Mapping[type[NeuralibError], int] = {
     errors.NonFiniteAudio: 422,
     errors.AudioTooShort: 422,
     errors.AudioTooLong: 422,
+    errors.RegionOutOfBounds: 422,
     errors.UnknownModel: 422,
     errors.UnknownOperation: 422,
     errors.InputUnsupported: 422,

@@ -4,7 +4,7 @@
 its bodies in schemas/, and one of handlers.
 """
 
-from . import assets, events, exports, jobs, keys, libraries, models, service
+from . import assets, events, exports, jobs, keys, libraries, models, regions, service
 from .route import FORM, SSE, Handler, Route, every_problem, known_headers
 
 __all__ = ["FORM", "ROUTES", "SSE", "Handler", "Route", "every_problem", "known_headers"]
@@ -12,6 +12,7 @@ __all__ = ["FORM", "ROUTES", "SSE", "Handler", "Route", "every_problem", "known_
 ROUTES: tuple[Route, ...] = (
     *libraries.ROUTES,
     *assets.ROUTES,
+    *regions.ROUTES,
     *exports.ROUTES,
     *jobs.ROUTES,
     *events.ROUTES,
