@@ -112,7 +112,14 @@ async def _connected(url: str, timeout_s: float) -> AsyncIterator[ArqRedis]:
 
 def _to_json(value: Any) -> bytes:
     # arq's default is pickle: whoever could write to Redis could run code here.
-    return json.dumps(value).encode()
+    return json.dumps(value, default=_failure).encode()
+
+
+def _failure(value: Any) -> str:
+    # arq makes the result of a bell that expired out of an exception, and then keeps none.
+    if isinstance(value, BaseException):
+        return repr(value)
+    raise TypeError(f"{type(value).__name__} has no place in Redis")
 
 
 class Bells:

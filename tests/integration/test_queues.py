@@ -171,6 +171,20 @@ async def test_bells_vanish_from_a_queue_that_is_served(stores: Stores, model: s
         assert left == []
 
 
+async def test_an_expired_bell_is_dropped_without_an_error(
+    stores: Stores, model: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = f"neuralib:bells:{model}"
+    async with Redis.from_url(stores.redis_url) as redis, listening(stores.redis_url, model):
+        await redis.zadd(queue, {f"bell.{uuid4()}": time.time() * 1000})  # what it rang for is gone
+        await redis.publish("neuralib:wake", f"bell {model}")
+        async with asyncio.timeout(WITHIN_S):
+            while await redis.zcard(queue):
+                pass
+    (line,) = caplog.records
+    assert line.getMessage().endswith("expired")
+
+
 async def test_a_queue_that_nobody_serves_does_not_grow_for_ever(stores: Stores, model: str) -> None:
     queue = f"neuralib:bells:{model}"
     async with open_queues(stores.redis_url) as queues, Redis.from_url(stores.redis_url) as redis:
