@@ -48,9 +48,9 @@ async def upload(services: Services, owner: UUID, library: UUID, incoming: Uploa
     async with services.db.statements() as db:
         await library_rows.get(db, owner, library)
         await quotas.require_room(db, services.settings.limits, owner)
-    with _scratch(services.settings.worker.scratch) as folder:
+    with scratch(services.settings.worker.scratch) as folder:
         path, room = folder / "input", scratch_room(services.settings)
-        sha256, size = await _spool(incoming.chunks, path, services.settings.limits.upload_bytes, room)
+        sha256, size = await spool(incoming.chunks, path, services.settings.limits.upload_bytes, room)
         info = await probe(path, decode_limits(services.settings.limits))
         new = NewAsset(
             id=incoming.id,
@@ -214,8 +214,8 @@ SUFFIXES = {
 }
 
 
-async def _spool(chunks: AsyncIterable[bytes], path: Path, limit: int, room: Room) -> tuple[str, int]:
-    """(sha256, bytes). Written in the event loop's thread in small pieces: the page cache takes them at once."""
+async def spool(chunks: AsyncIterable[bytes], path: Path, limit: int, room: Room) -> tuple[str, int]:
+    """Write what comes to a file: (sha256, bytes). Raises EmptyUpload, PayloadTooLarge, StorageFull. Written in the event loop's thread in small pieces: the page cache takes them at once."""
     hasher, size = hashlib.sha256(), 0
     with disk_errors():
         file = path.open("wb", buffering=0)
@@ -241,7 +241,7 @@ def _write(file: io.FileIO, chunk: bytes) -> None:
 
 
 @contextmanager
-def _scratch(parent: Path | None) -> Iterator[Path]:
+def scratch(parent: Path | None) -> Iterator[Path]:
     """A folder for the length of the block. Raises StorageFull, StorageUnavailable."""
     with disk_errors():
         folder = tempfile.mkdtemp(prefix="neuralib-upload-", dir=parent)

@@ -7,7 +7,7 @@ The edges translate: `api/problems.py` into RFC 9457 problem+json, `cli.py` into
     ├── BadRequest            the caller can mend it: never retried
     │   ├── InvalidParameter, ValidationFailed, NotFound, Conflict, PreconditionFailed, RangeNotSatisfiable
     │   ├── Unauthenticated, TokenExpired, InsufficientScope, CrossOrigin, PayloadTooLarge, QuotaExceeded, UnsupportedMediaType, MalformedMultipart, EmptyUpload
-    │   ├── UnsupportedAudio, DecodeFailed, NonFiniteAudio, AudioTooShort, AudioTooLong
+    │   ├── UnsupportedAudio, DecodeFailed, NonFiniteAudio, AudioTooShort, AudioTooLong, InvalidArchive
     │   ├── UnknownModel, UnknownOperation, InputUnsupported, ModelLicenseForbidden
     │   ├── RegionOutOfBounds
     │   ├── AlreadyExists, JobNotCancellable, AssetInUse, IdempotencyInProgress, IdempotencyKeyReused
@@ -254,6 +254,13 @@ class UnsupportedAudio(BadRequest):
 
     code = "unsupported-audio"
     mend = "Use wav, flac, mp3, ogg, opus, m4a/aac, aiff, mp4 or webm."
+
+
+class InvalidArchive(BadRequest):
+    """The archive cannot be restored."""
+
+    code = "invalid-archive"
+    mend = "Send a zip that NeuraLib exported, with its manifest.json, as it came."
 
 
 class DecodeFailed(BadRequest):

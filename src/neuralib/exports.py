@@ -20,6 +20,7 @@ from .archives.stream import Member, Stored, Text, measure, stream
 from .assets import SUFFIXES
 from .db import Connection
 from .db import assets as rows
+from .db import job_inputs as input_rows
 from .db import jobs as job_rows
 from .db import libraries as library_rows
 from .entities import Asset, AssetKind, Library
@@ -97,7 +98,8 @@ async def of_assets(
 
 
 async def _derivations(tx: Connection, owner: UUID, found: Iterable[Asset]) -> list[DerivationPart]:
-    jobs = {asset.job_id for asset in found if asset.job_id}
+    jobs = list({asset.job_id for asset in found if asset.job_id})
+    inputs = await input_rows.with_digests(tx, owner, jobs)
     return [
         DerivationPart(
             id=job.id,
@@ -106,15 +108,15 @@ async def _derivations(tx: Connection, owner: UUID, found: Iterable[Asset]) -> l
             checkpoint=job.checkpoint,
             params=dict(job.params),
             output=dict(job.output),
-            recipe=recipe,
-            inputs=[InputPart(asset_id=job.asset_id, sha256=sha256)],
+            recipe=recipe or job.result.get("imported_from", {}).get("recipe"),
+            inputs=[InputPart(name=n, asset_id=a, sha256=s) for n, a, s in inputs[job.id]],
             result=dict(job.result),
             metadata=dict(job.metadata),
             created_at=job.created_at,
             started_at=job.started_at,
             finished_at=job.finished_at,
         )
-        for job, recipe, sha256 in await job_rows.provenance(tx, owner, list(jobs))
+        for job, recipe in await job_rows.with_recipes(tx, owner, jobs)
     ]
 
 

@@ -3,9 +3,7 @@
 import hashlib
 import io
 import json
-import os
 import re
-import wave
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,91 +13,21 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from api_client import Api, Got
-from neuralib import assets, jobs
+from api_client import Api
+from archives import RESULT, Song, opened, wav
 from neuralib.archives.manifest import Manifest
 from neuralib.config import Settings
-from neuralib.entities import NewAsset, new_id
-from neuralib.jobs import JobRequest
 from neuralib.services import Services
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FILES = ["LICENSES.txt", "Song/Song [lyrics].lrc", "Song/Song [notes].mid", "Song/Song [vocals].wav", "Song/Song.wav",
          "manifest.json"]  # fmt: skip
-RESULT = {
-    "weights": {
-        "name": "tiny",
-        "sha256": "ab" * 32,
-        "source": "bundled",
-        "license": "CC-BY-4.0",
-        "commercial_use": True,
-    },
-    "executor": {"name": "echo", "version": "1"},
-}
-
-
-def wav(seconds: float = 1.0) -> bytes:
-    """Noise that no other has."""
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setparams((2, 2, 44_100, 0, "NONE", ""))
-        out.writeframes(os.urandom(round(seconds * 44_100) * 4))
-    return file.getvalue()
-
-
-class Song:
-    """A track with a stem, its notes and its words, as a job of a model leaves them."""
-
-    def __init__(self, services: Services, owner: UUID, api: Api) -> None:
-        self.services, self.owner, self.api = services, owner, api
-        self.contents: dict[str, bytes] = {}
-
-    async def settle(self, folder: Path, name: str = "Song") -> "Song":
-        self.library = (await self.api.library(name="My songs", description="all of them"))["id"]
-        self.contents["Song.wav"] = wav()
-        got = await self.api.upload(self.library, self.contents["Song.wav"], f"{name}.wav")
-        self.track = got.json["items"][0]["asset"]
-        view = await jobs.submit(self.services, self.owner, JobRequest(UUID(self.track["id"]), model="echo"))
-        self.job = view.job.id
-        async with self.services.db.transaction() as tx:
-            await tx.raw.execute(
-                "update jobs set state = 'succeeded', result = $2 where id = $1", self.job, RESULT
-            )
-        self.stem = await self.made(folder, f"{name} [vocals]", "audio", "stem", "audio/wav", wav(), "vocals")
-        await self.made(folder, f"{name} [notes].mid", "midi", "midi", "audio/midi", b"MThd" + uuid4().bytes)
-        await self.made(folder, f"{name} [lyrics].lrc", "transcript", "transcript", "text/plain", b"[00:01.00]la",
-                        file="lyrics.lrc")  # fmt: skip
-        return self
-
-    async def made(
-        self, folder: Path, name: str, kind: str, role: str, media_type: str, content: bytes,
-        stem: str | None = None, file: str | None = None,
-    ) -> str:  # fmt: skip
-        path = folder / "made"
-        path.write_bytes(content)
-        new = NewAsset(
-            new_id(), UUID(self.library), kind, role, name, UUID(self.track["id"]), stem,
-            audio=self.track["audio"] if kind == "audio" else None, facts={"file": file} if file else {}, job_id=self.job,
-        )  # fmt: skip
-        sha256 = hashlib.sha256(content).hexdigest()
-        asset = await assets.store(self.services, self.owner, new, path, sha256, len(content), media_type)
-        self.contents[name if "." in name else f"{name}.wav"] = content
-        return str(asset.id)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def song(services: Services, owner: UUID, api: Api, tmp_path: Path) -> Song:
     return await Song(services, owner, api).settle(tmp_path)
-
-
-def opened(got: Got) -> zipfile.ZipFile:
-    assert got.status == 200, got.content
-    assert got.headers["Content-Type"] == "application/zip"
-    assert int(got.headers["Content-Length"]) == len(got.content)
-    archive = zipfile.ZipFile(io.BytesIO(got.content))
-    assert archive.testzip() is None
-    return archive
 
 
 async def test_a_library_is_exported_whole_with_its_manifest_and_licences(song: Song) -> None:
@@ -119,7 +47,9 @@ async def test_a_library_is_exported_whole_with_its_manifest_and_licences(song: 
     assert (stem["parent_id"], stem["stem"], stem["name"]) == (song.track["id"], "vocals", "Song [vocals]")
     [made] = told["derivations"]
     assert (made["id"], made["operation"], made["result"]) == (str(song.job), "echo", RESULT)
-    assert made["inputs"] == [{"asset_id": song.track["id"], "sha256": song.track["blob"]["sha256"]}]
+    assert made["inputs"] == [
+        {"asset_id": song.track["id"], "name": None, "sha256": song.track["blob"]["sha256"]}
+    ]
     assert re.fullmatch("[0-9a-f]{64}", made["recipe"])
     licences = archive.read("LICENSES.txt").decode()
     assert "echo/tiny: CC-BY-4.0; commercial use: yes; sha256 abab" in licences

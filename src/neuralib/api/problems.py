@@ -44,6 +44,7 @@ STATUS: Mapping[type[NeuralibError], int] = {
     errors.IdempotencyKeyReused: 422,
     errors.EmptyUpload: 422,
     errors.DecodeFailed: 422,
+    errors.InvalidArchive: 422,
     errors.NonFiniteAudio: 422,
     errors.AudioTooShort: 422,
     errors.AudioTooLong: 422,

@@ -4,21 +4,55 @@ The models below are its schema, for what is written and for what is read back; 
 that a reader does not know are passed over, so a later version may add some; what changes their meaning raises VERSION.
 """
 
+import math
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from neuralib.entities import AssetKind
+from neuralib.errors import InvalidArchive
 
 VERSION = 1
 FILE = "manifest.json"
 MAX_ASSETS = 20_000
 """Of one archive."""
 
+MAX_BYTES = 64 << 20
+"""Of the document that is read back."""
+
+
+def _storable(facts: Any) -> Any:
+    """What the database can keep: numbers are finite, text has no NUL."""
+    match facts:
+        case str() if "\0" in facts:
+            raise ValueError("text may not contain NUL")
+        case float() if not math.isfinite(facts):
+            raise ValueError("numbers must be finite")
+        case dict():
+            for key, value in facts.items():
+                _storable(key)
+                _storable(value)
+        case list():
+            for value in facts:
+                _storable(value)
+    return facts
+
+
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Short = Annotated[str, StringConstraints(max_length=200)]
-Facts = dict[str, Any]
+Short = Annotated[str, StringConstraints(max_length=200), AfterValidator(_storable)]
+Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Facts = Annotated[dict[str, Any], AfterValidator(_storable)]
 
 
 class _Part(BaseModel):
@@ -38,9 +72,9 @@ class AssetPart(_Part):
 
     id: UUID
     parent_id: UUID | None = None
-    kind: Short
-    role: Short
-    stem: Short | None = None
+    kind: AssetKind
+    role: Word
+    stem: Word | None = None
     name: Short
     file: Annotated[str, StringConstraints(max_length=1000)] | None
     sha256: Sha256
@@ -49,13 +83,14 @@ class AssetPart(_Part):
     audio: Facts | None = None
     facts: Facts = Field(default_factory=dict)
     derivation: UUID | None = None
-    created_at: datetime
+    created_at: AwareDatetime
 
 
 class InputPart(_Part):
     """What a derivation read. The asset may be gone by now, or lie outside the archive."""
 
     asset_id: UUID | None
+    name: Short | None = None
     sha256: Sha256 | None = None
 
 
@@ -74,9 +109,16 @@ class DerivationPart(_Part):
     inputs: Annotated[list[InputPart], Field(max_length=100)]
     result: Facts
     metadata: Facts = Field(default_factory=dict)
-    created_at: datetime
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
+    created_at: AwareDatetime
+    started_at: AwareDatetime | None = None
+    finished_at: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _names_inputs_apart(self) -> Self:
+        names = [each.name for each in self.inputs if each.name is not None]
+        if len(set(names)) != len(names):
+            raise ValueError("two inputs have one name")
+        return self
 
 
 class Manifest(_Part):
@@ -85,7 +127,7 @@ class Manifest(_Part):
     format: Literal["neuralib-archive"] = "neuralib-archive"
     version: Annotated[int, Field(ge=1)] = VERSION
     neuralib: Short
-    exported_at: datetime
+    exported_at: AwareDatetime
     library: LibraryPart | None = None
     assets: Annotated[list[AssetPart], Field(max_length=MAX_ASSETS)]
     derivations: Annotated[list[DerivationPart], Field(max_length=MAX_ASSETS)]
@@ -100,6 +142,19 @@ class Manifest(_Part):
     def document(self) -> bytes:
         """As JSON text."""
         return self.model_dump_json(indent=1).encode() + b"\n"
+
+
+def read(raw: bytes) -> Manifest:
+    """Raises InvalidArchive, in words."""
+    try:
+        found = Manifest.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = "/".join(str(part) for part in first["loc"])
+        raise InvalidArchive(f"{FILE}: {where}: {first['msg']}") from error
+    if found.version > VERSION:
+        raise InvalidArchive(f"{FILE} is of version {found.version}; this NeuraLib reads {VERSION}")
+    return found
 
 
 def licenses(derivations: Sequence[DerivationPart]) -> bytes:

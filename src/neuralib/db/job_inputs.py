@@ -19,3 +19,13 @@ async def of_jobs(tx: Connection, owner: UUID, jobs: Sequence[UUID]) -> dict[UUI
     for row in await tx.all("list_job_inputs", owner, jobs):
         inputs[row["job_id"]].append(JobInput(row["asset_id"], row["name"]))
     return inputs
+
+
+async def with_digests(
+    tx: Connection, owner: UUID, jobs: Sequence[UUID]
+) -> dict[UUID, list[tuple[str | None, UUID | None, str | None]]]:
+    """By job: (name, asset, its SHA-256) of each input, also of those that are gone."""
+    inputs: dict[UUID, list[tuple[str | None, UUID | None, str | None]]] = {job: [] for job in jobs}
+    for row in await tx.all("export_inputs", owner, jobs):
+        inputs[row["job_id"]].append((row["name"], row["asset_id"], row["sha256"]))
+    return inputs

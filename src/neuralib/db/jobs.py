@@ -96,12 +96,9 @@ async def page(
     return [_job(row) for row in rows]
 
 
-async def provenance(
-    tx: Connection, owner: UUID, ids: Sequence[UUID]
-) -> list[tuple[Job, str | None, str | None]]:
-    """(job, its recipe, the SHA-256 of what it read while that is there)."""
-    rows = await tx.all("export_jobs", owner, ids)
-    return [(_job(row), row["recipe"], row["input_sha256"]) for row in rows]
+async def with_recipes(tx: Connection, owner: UUID, ids: Sequence[UUID]) -> list[tuple[Job, str | None]]:
+    """Those jobs, each with its recipe."""
+    return [(_job(row), row["recipe"]) for row in await tx.all("export_jobs", owner, ids)]
 
 
 async def count_active(tx: Connection, owner: UUID) -> int:

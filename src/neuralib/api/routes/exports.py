@@ -1,11 +1,11 @@
-"""Exports: archives of libraries and assets."""
+"""Exports: archives of libraries and assets; and imports, which bring them back."""
 
 from neuralib import errors
-from neuralib.api import exports
-from neuralib.api.schemas.exports import ArchiveQuery
+from neuralib.api import exports, imports, uploads
+from neuralib.api.schemas.exports import ArchiveQuery, ImportForm, ImportResult
 from neuralib.entities import Scope
 
-from .route import V1, Answer, Route
+from .route import FORM, V1, Answer, Route, json_of
 
 ZIP = Answer("The zip, made as it is sent.", None, exports.ZIP, ("Content-Disposition", "Content-Length"))
 PROBLEMS = (errors.ValidationFailed, errors.StorageUnavailable)
@@ -32,5 +32,28 @@ ROUTES: tuple[Route, ...] = (
         query=ArchiveQuery,
         problems=PROBLEMS,
         scope=Scope.READ,
+    ),
+    Route(
+        "import_archive",
+        "POST",
+        f"{V1}/libraries/{{library}}/imports",
+        imports.import_archive,
+        "Restore an archive that was exported with its manifest: the tree, the names, the lineage.",
+        {
+            201: json_of(ImportResult, "Restored."),
+            200: json_of(ImportResult, "All of it was there already, or had been left out."),
+        },
+        form=ImportForm,
+        skim=uploads.skim,
+        media_types=(FORM,),
+        problems=(
+            errors.MalformedMultipart,
+            errors.EmptyUpload,
+            errors.ValidationFailed,
+            errors.InvalidArchive,
+            errors.StorageUnavailable,
+            errors.QuotaExceeded,
+        ),
+        scope=Scope.WRITE,
     ),
 )

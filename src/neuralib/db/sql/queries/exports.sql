@@ -19,8 +19,11 @@ order by a.id
 limit $4
 
 -- name: export_jobs
--- With the digest of what each read, while that is there.
-select j.*, b.sha256 as input_sha256
-from jobs j left join assets a on a.id = j.asset_id left join blobs b on b.id = a.blob_id
-where j.owner_id = $1 and j.id = any($2::uuid[])
-order by j.id
+select * from jobs where owner_id = $1 and id = any($2::uuid[]) order by id
+
+-- name: export_inputs
+-- With the digest of each, while it is there.
+select i.job_id, i.name, i.asset_id, b.sha256
+from job_inputs i left join assets a on a.id = i.asset_id left join blobs b on b.id = a.blob_id
+where i.owner_id = $1 and i.job_id = any($2::uuid[])
+order by i.job_id, i.ord
