@@ -233,3 +233,19 @@ class Event:
     seq: int | None = None
     job_id: UUID | None = None
     at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An order for an archive: a library, assets, with `tree` what was made from them, or all of these."""
+
+    id: UUID
+    owner_id: UUID
+    library_id: UUID | None
+    asset_ids: tuple[UUID, ...]
+    tree: bool
+    include: tuple[str, ...]
+    name_template: str
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    expired: bool = False

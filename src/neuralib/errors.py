@@ -5,7 +5,7 @@ The edges translate: `api/problems.py` into RFC 9457 problem+json, `cli.py` into
 
     NeuralibError
     ├── BadRequest            the caller can mend it: never retried
-    │   ├── InvalidParameter, ValidationFailed, NotFound, Conflict, PreconditionFailed, RangeNotSatisfiable
+    │   ├── InvalidParameter, ValidationFailed, NotFound, Gone, Conflict, PreconditionFailed, RangeNotSatisfiable
     │   ├── Unauthenticated, TokenExpired, InsufficientScope, CrossOrigin, PayloadTooLarge, QuotaExceeded, UnsupportedMediaType, MalformedMultipart, EmptyUpload
     │   ├── UnsupportedAudio, DecodeFailed, NonFiniteAudio, AudioTooShort, AudioTooLong, InvalidArchive
     │   ├── UnknownModel, UnknownOperation, InputUnsupported, ModelLicenseForbidden
@@ -110,6 +110,13 @@ class NotFound(BadRequest):
 
     code = "not-found"
     mend = "Check the id."
+
+
+class Gone(BadRequest):
+    """It was there, and its time is over."""
+
+    code = "gone"
+    mend = "Make it again."
 
 
 class Conflict(BadRequest):

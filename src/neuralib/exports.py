@@ -1,103 +1,119 @@
-"""Use cases of exports: what goes into an archive, under which names, and the manifest that tells of it.
+"""Use cases of exports: archives of libraries and assets, at once or by an order that can be fetched for a week."""
 
-Nothing is built ahead: the rows are read once, the bytes of each file when its turn in the stream comes.
-"""
-
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from enum import StrEnum
-from pathlib import PurePosixPath
+from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
-from . import __version__, assets
 from .archives import manifest
-from .archives.manifest import AssetPart, DerivationPart, InputPart, LibraryPart, Manifest
-from .archives.names import TEMPLATE, Names
-from .archives.stream import Member, Stored, Text, measure, stream
-from .assets import SUFFIXES
+from .archives.manifest import DerivationPart, InputPart
 from .db import Connection
 from .db import assets as rows
+from .db import exports as export_rows
 from .db import job_inputs as input_rows
 from .db import jobs as job_rows
 from .db import libraries as library_rows
-from .entities import Asset, AssetKind, Library
-from .errors import NotFound, StorageUnavailable, ValidationFailed
+from .db import regions as region_rows
+from .entities import Asset, Export, Library, new_id
+from .errors import Gone, NotFound, ValidationFailed
+from .packing import Archive, Part, Selection, Wanted, pack
 from .services import Services
 
-LICENSES = "LICENSES.txt"
-MAX_DEPTH = 100
-"""From a file to the track whose folder it lies in."""
-
-
-class Part(StrEnum):
-    """What may be in an archive."""
-
-    AUDIO = "audio"
-    MIDI = "midi"
-    LYRICS = "lyrics"
-    ANALYSIS = "analysis"
-    MANIFEST = "manifest"
-    LICENSES = "licenses"
-
-
-KINDS = {
-    AssetKind.AUDIO: Part.AUDIO,
-    AssetKind.MIDI: Part.MIDI,
-    AssetKind.TRANSCRIPT: Part.LYRICS,
-    AssetKind.ANALYSIS: Part.ANALYSIS,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What somebody wants in it, and how the files are called."""
-
-    include: frozenset[Part] = frozenset(Part)
-    template: str = TEMPLATE
-
-
-@dataclass(frozen=True, slots=True)
-class Archive:
-    """What will be streamed, and how many bytes that is."""
-
-    name: str
-    members: Sequence[Member] = field(repr=False)
-    size: int
-
-    def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The zip. Raises StorageUnavailable when a file cannot be read: what came until then is not whole."""
-        return stream(self.members)
+KEPT_FOR = timedelta(days=7)
 
 
 async def of_library(services: Services, owner: UUID, library: UUID, wanted: Wanted) -> Archive:
     """Everything in a library. Raises NotFound, also when that is nothing; ValidationFailed when it is too much."""
     async with services.db.transaction() as tx:
-        whole = await library_rows.get(tx, owner, library)
-        found = await rows.of_library(tx, owner, library, manifest.MAX_ASSETS + 1)
-        derivations = await _derivations(tx, owner, found)
-    return await _archive(services, whole.name, found, derivations, wanted, whole)
+        selection = await _select(tx, owner, library, [])
+    return await pack(services, selection, wanted)
 
 
-async def of_assets(
-    services: Services, owner: UUID, ids: Sequence[UUID], wanted: Wanted, *, tree: bool = True
-) -> Archive:
-    """The assets, with `tree` everything made from them too. Raises NotFound when one is missing, or nothing is left
-    to export; ValidationFailed when it is too much.
+async def of_asset(services: Services, owner: UUID, asset: UUID, wanted: Wanted) -> Archive:
+    """An asset and everything made from it. Raises NotFound, ValidationFailed."""
+    async with services.db.transaction() as tx:
+        selection = await _select(tx, owner, None, [asset])
+    return await pack(services, selection, wanted)
+
+
+async def create(
+    services: Services,
+    owner: UUID,
+    wanted: Wanted,
+    *,
+    library: UUID | None,
+    assets: Sequence[UUID],
+    tree: bool,
+    id: UUID | None = None,  # noqa: A002 - a member's name
+) -> Export:
+    """An order for a library, or assets, or both. Raises NotFound when one of them is not there."""
+    export = Export(
+        id=id or new_id(),
+        owner_id=owner,
+        library_id=library,
+        asset_ids=tuple(assets),
+        tree=tree,
+        include=tuple(sorted(wanted.include)),
+        name_template=wanted.template,
+    )
+    async with services.db.transaction() as tx:
+        if library is not None:
+            await library_rows.get(tx, owner, library)
+        await _require_all(tx, owner, assets)
+        await export_rows.prune(tx, owner, KEPT_FOR)
+        return await export_rows.insert(tx, export, KEPT_FOR)
+
+
+async def get(services: Services, owner: UUID, export: UUID) -> Export:
+    """Raises NotFound."""
+    async with services.db.statements() as db:
+        return await export_rows.get(db, owner, export)
+
+
+async def archive(services: Services, owner: UUID, export: UUID) -> Archive:
+    """What was ordered, as things are now. Raises Gone when the order has expired; NotFound when it, or one of the assets
+    it names, is not there any more; ValidationFailed when it is too much.
     """
     async with services.db.transaction() as tx:
-        found = await rows.of_ids(tx, owner, ids, tree=tree, limit=manifest.MAX_ASSETS + 1)
-        derivations = await _derivations(tx, owner, found)
-    there = {asset.id: asset for asset in found}
+        order = await export_rows.get(tx, owner, export)
+        if order.expired:
+            raise Gone(f"export {export} was kept until {order.expires_at}")
+        await _require_all(tx, owner, order.asset_ids)
+        selection = await _select(tx, owner, order.library_id, order.asset_ids, tree=order.tree)
+    wanted = Wanted(frozenset(Part(word) for word in order.include), order.name_template)
+    return await pack(services, selection, wanted)
+
+
+async def _require_all(tx: Connection, owner: UUID, ids: Sequence[UUID]) -> None:
+    there = {asset.id for asset in await rows.of_ids(tx, owner, ids, tree=False, limit=len(ids))}
     for id_ in ids:
-        if id_ not in there and len(found) <= manifest.MAX_ASSETS:
+        if id_ not in there:
             raise NotFound(f"there is no asset {id_}")
-    return await _archive(services, there[ids[0]].name if ids[0] in there else "", found, derivations, wanted)
 
 
-async def _derivations(tx: Connection, owner: UUID, found: Iterable[Asset]) -> list[DerivationPart]:
+async def _select(
+    tx: Connection, owner: UUID, library: UUID | None, ids: Sequence[UUID], *, tree: bool = True
+) -> Selection:
+    """A library, assets, or both. Raises NotFound when there is nothing in it, ValidationFailed when there is too much."""
+    most = manifest.MAX_ASSETS + 1
+    whole: Library | None = None
+    found: dict[UUID, Asset] = {}
+    if library is not None:
+        whole = await library_rows.get(tx, owner, library)
+        found = {asset.id: asset for asset in await rows.of_library(tx, owner, library, most)}
+    if ids:
+        more = await rows.of_ids(tx, owner, ids, tree=tree, limit=most)
+        found.update({asset.id: asset for asset in more})
+    if not found:
+        raise NotFound("there is nothing to export")
+    if len(found) > manifest.MAX_ASSETS:
+        raise ValidationFailed(f"an export may hold {manifest.MAX_ASSETS} assets; export it in parts")
+    assets = [found[id_] for id_ in sorted(found)]
+    named = whole.name if whole else found.get(ids[0], assets[0]).name
+    regions = await region_rows.of_assets(tx, owner, list(found))
+    return Selection(named, assets, await _derivations(tx, owner, assets), regions, whole)
+
+
+async def _derivations(tx: Connection, owner: UUID, found: Sequence[Asset]) -> list[DerivationPart]:
     jobs = list({asset.job_id for asset in found if asset.job_id})
     inputs = await input_rows.with_digests(tx, owner, jobs)
     return [
@@ -118,114 +134,3 @@ async def _derivations(tx: Connection, owner: UUID, found: Iterable[Asset]) -> l
         )
         for job, recipe in await job_rows.with_recipes(tx, owner, jobs)
     ]
-
-
-async def _archive(
-    services: Services,
-    name: str,
-    found: Sequence[Asset],
-    derivations: Sequence[DerivationPart],
-    wanted: Wanted,
-    library: Library | None = None,
-) -> Archive:
-    if len(found) > manifest.MAX_ASSETS:
-        raise ValidationFailed(f"an export may hold {manifest.MAX_ASSETS} assets; export it in parts")
-    return await asyncio.to_thread(_build, services, name, found, derivations, wanted, library)
-
-
-def _build(
-    services: Services,
-    name: str,
-    found: Sequence[Asset],
-    derivations: Sequence[DerivationPart],
-    wanted: Wanted,
-    library: Library | None,
-) -> Archive:
-    places = place(found, wanted)
-    if not places:
-        raise NotFound("there is nothing in it to export")
-    members: list[Member] = [
-        Stored(places[asset.id], asset.blob.bytes, asset.created_at, _reader(services, asset))
-        for asset in found
-        if asset.id in places
-    ]
-    now = datetime.now(UTC)
-    if Part.LICENSES in wanted.include:
-        members.append(Text(LICENSES, manifest.licenses(derivations), now))
-    if Part.MANIFEST in wanted.include:
-        document = Manifest(
-            neuralib=__version__,
-            exported_at=now,
-            library=library
-            and LibraryPart(name=library.name, description=library.description, color=library.color),
-            assets=[_part(asset, places.get(asset.id)) for asset in found],
-            derivations=list(derivations),
-        )
-        members.append(Text(manifest.FILE, document.document(), now))
-    return Archive(name, members, measure(members))
-
-
-def place(found: Sequence[Asset], wanted: Wanted) -> dict[UUID, str]:
-    """Where each asset that is wanted lies in the archive: a folder for each track, with all that was made from it."""
-    names, there = Names(manifest.FILE, LICENSES), {asset.id: asset for asset in found}
-    folders: dict[UUID, str] = {}
-    places = {}
-    for asset in found:
-        if KINDS[AssetKind(asset.kind)] not in wanted.include:
-            continue
-        root = _root(asset, there)
-        if root.id not in folders:
-            folders[root.id] = names.folder(root.name)
-        name, suffix = _split(asset)
-        fields = {"track": folders[root.id], "name": name, "role": asset.role, "kind": asset.kind}
-        places[asset.id] = names.file(wanted.template, {**fields, "stem": asset.stem or asset.role}, suffix)
-    return places
-
-
-def _root(asset: Asset, there: dict[UUID, Asset]) -> Asset:
-    """The highest of what it was made from that is exported too."""
-    for _ in range(MAX_DEPTH):
-        if asset.parent_id not in there:
-            break
-        asset = there[asset.parent_id]
-    return asset
-
-
-def _split(asset: Asset) -> tuple[str, str]:
-    """(name, suffix) of its file."""
-    suffix = f".{known}" if (known := SUFFIXES.get(asset.blob.media_type)) else ""
-    suffix = suffix or PurePosixPath(str(asset.facts.get("file", ""))).suffix.lower()[:16]
-    if suffix and asset.name.lower().endswith(suffix):
-        return asset.name[: -len(suffix)], suffix
-    return asset.name, suffix
-
-
-def _part(asset: Asset, file: str | None) -> AssetPart:
-    return AssetPart(
-        id=asset.id,
-        parent_id=asset.parent_id,
-        kind=asset.kind,
-        role=asset.role,
-        stem=asset.stem,
-        name=asset.name,
-        file=file,
-        sha256=asset.blob.sha256,
-        bytes=asset.blob.bytes,
-        media_type=asset.blob.media_type,
-        audio=dict(asset.audio) if asset.audio else None,
-        facts=dict(asset.facts),
-        derivation=asset.job_id,
-        created_at=asset.created_at,
-    )
-
-
-def _reader(services: Services, asset: Asset) -> Callable[[], AsyncGenerator[bytes, None]]:
-    async def read() -> AsyncGenerator[bytes, None]:
-        try:
-            async with aclosing(assets.content(services, asset)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
-        except NotFound as error:
-            raise StorageUnavailable(f"the bytes of asset {asset.id} went away") from error
-
-    return read

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,13 +21,15 @@ from .archives.manifest import AssetPart, DerivationPart, Manifest
 from .archives.reading import extract, opened, read_manifest
 from .assets import MEDIA_TYPES, audio_facts, clean_name, decode_limits, object_key, scratch_room
 from .audio import probe
+from .audio.spans import frames_between, require_within
 from .db import Connection
 from .db import assets as rows
 from .db import events as event_rows
 from .db import imports as import_rows
 from .db import libraries as library_rows
-from .entities import AssetKind, Blob, NewAsset, new_id
-from .errors import BadRequest, InvalidArchive, NeuralibError
+from .db import regions as region_rows
+from .entities import AssetKind, Blob, NewAsset, Region, new_id
+from .errors import BadRequest, InvalidArchive, NeuralibError, RegionOutOfBounds
 from .objects import put_file
 from .objects.blocks import in_thread
 from .pipeline import asset_event
@@ -85,6 +88,7 @@ class _Import:
             scratch_room(self.services.settings).require(part.bytes)
             await in_thread(extract, self.archive, part, path)
             audio, media_type = await self._recognise(part, path)
+            _check_regions(part, audio)
             blob = Blob(new_id(), part.sha256, part.bytes, object_key(), media_type)
             async with self.services.db.statements() as db:
                 await rows.add_pending(db, blob.key)
@@ -160,6 +164,7 @@ async def _commit(
                 tx, work.owner, _new(work, ready[part.id], made[part.id], parents, jobs), ready[part.id].blob
             )
     await _link_jobs(tx, work, ids, jobs)
+    await _insert_regions(tx, work, [ready[id_] for id_ in made], made)
     await rows.expire_pending(tx, [each.blob.key for id_, each in ready.items() if id_ not in made])
     for id_ in made.values():
         await event_rows.append(tx, asset_event("created", await rows.get(tx, work.owner, id_)))
@@ -185,6 +190,29 @@ async def _link_jobs(
         if part.id in jobs:
             read = [(ids.get(each.asset_id) if each.asset_id else None, each.name) for each in part.inputs]
             await import_rows.link_job(tx, work.owner, jobs[part.id], read)
+
+
+async def _insert_regions(
+    tx: Connection, work: _Import, files: Sequence[_Ready], made: Mapping[UUID, UUID]
+) -> None:
+    now = datetime.now(UTC)
+    for each in files:
+        for part in each.part.regions:
+            region = Region(
+                id=new_id(),
+                owner_id=work.owner,
+                asset_id=made[each.part.id],
+                kind=part.kind,
+                name=clean_name(part.name) if part.name else None,
+                start=part.start_s,
+                end=part.end_s,
+                color=part.color,
+                tags=tuple(part.tags),
+                version=1,
+                created_at=now,
+                updated_at=now,
+            )
+            await region_rows.put(tx, region)
 
 
 def _told(part: DerivationPart) -> dict[str, Any]:
@@ -240,6 +268,20 @@ def _parents_first(parts: Sequence[AssetPart]) -> list[AssetPart]:
     if len(order) < len(parts):
         raise InvalidArchive("an asset of its manifest is made from itself")
     return order
+
+
+def _check_regions(part: AssetPart, audio: Mapping[str, Any] | None) -> None:
+    """Raises InvalidArchive for a region that lies outside the recording, or in none."""
+    try:
+        for region in part.regions:
+            if audio is None:
+                raise InvalidArchive(f"{part.file}: only recordings have regions")
+            size: Any = {"sample_rate": audio["sample_rate"], "frames": audio["frames"]}
+            require_within(region.start_s, **size)
+            if region.end_s is not None:
+                frames_between(region.start_s, region.end_s, **size)
+    except RegionOutOfBounds as error:
+        raise InvalidArchive(f"{part.file}: a region does not fit: {error.detail}") from error
 
 
 def _media_type(part: AssetPart, path: Path) -> str:

@@ -120,6 +120,66 @@ async def test_hostile_names_stay_inside_the_archive(api: Api) -> None:
         assert len(name.encode()) <= 200
 
 
+# ── orders ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_selection_is_ordered_and_fetched_as_often_as_wanted(song: Song) -> None:
+    other = (await song.api.upload(song.library, wav(), "Another.wav")).json["items"][0]["asset"]["id"]
+    body = {"asset_ids": [song.stem, other, song.stem], "include": ["audio"], "name_template": "{name}"}
+    got = await song.api.post("/exports", body)
+    assert (got.status, got.json["asset_ids"]) == (201, [song.stem, other])
+    order = await song.api.get(got.headers["Location"])
+    assert order.json == got.json
+    for _ in range(2):
+        found = await song.api.get(order.json["urls"]["content"])
+        assert opened(found).namelist() == ["Song [vocals].wav", "Another.wav"]
+
+
+async def test_a_selection_brings_what_was_made_from_it_unless_it_shall_not(song: Song) -> None:
+    async def names(**body: Any) -> list[str]:
+        order = (await song.api.post("/exports", {"include": ["audio", "midi"], **body})).json
+        return sorted(opened(await song.api.get(order["urls"]["content"])).namelist())
+
+    everything = ["Song/Song [notes].mid", "Song/Song [vocals].wav", "Song/Song.wav"]
+    assert await names(asset_ids=[song.track["id"]]) == everything
+    assert await names(asset_ids=[song.track["id"]], tree=False) == ["Song/Song.wav"]
+    assert await names(library_id=song.library) == everything
+    assert await names(library_id=song.library, asset_ids=[song.stem]) == everything
+
+
+async def test_an_order_tells_when_it_has_expired_or_what_it_names_is_gone(
+    song: Song, services: Services
+) -> None:
+    order = (await song.api.post("/exports", {"asset_ids": [song.stem]})).json
+    gone = (await song.api.post("/exports", {"asset_ids": [song.stem]})).json
+    async with services.db.transaction() as tx:
+        await tx.raw.execute(
+            "update exports set expires_at = now() - interval '1 s' where id = $1", UUID(gone["id"])
+        )
+    got = await song.api.get(gone["urls"]["content"])
+    assert (got.status, got.code) == (410, "gone")
+    await song.api.call("DELETE", f"/assets/{song.stem}")
+    got = await song.api.get(order["urls"]["content"])
+    assert (got.status, got.code) == (404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, ""),
+        ({"asset_ids": []}, ""),
+        ({"asset_ids": [str(uuid4())] * 1001}, "/asset_ids"),
+        ({"asset_ids": ["x"]}, "/asset_ids/0"),
+        ({"library_id": str(uuid4()), "include": []}, "/include"),
+        ({"library_id": str(uuid4()), "name_template": "../{name}/{x}"}, "/name_template"),
+    ],
+)
+async def test_an_order_for_nothing_is_refused(api: Api, body: dict[str, Any], pointer: str) -> None:
+    got = await api.post("/exports", body)
+    assert (got.status, got.code) == (422, "validation-failed")
+    assert got.json["errors"][0]["pointer"] == pointer
+
+
 # ── storage that goes away ────────────────────────────────────────────────────────────────────────────
 
 

@@ -161,6 +161,27 @@ async def test_restored_stems_still_sum_to_their_mix(
     assert np.array_equal(total, await read("Song"))
 
 
+async def test_regions_and_markers_are_restored(song: Song, elsewhere: Api) -> None:
+    regions = [
+        {
+            "kind": "region",
+            "start_s": 0.25,
+            "end_s": 0.5,
+            "name": "Verse",
+            "color": "#aabbcc",
+            "tags": ["loud"],
+        },
+        {"kind": "marker", "start_s": 0.75, "end_s": None, "name": None, "color": None, "tags": []},
+    ]
+    for region in regions:
+        await song.api.post(f"/assets/{song.stem}/regions", region)
+    library = (await elsewhere.library())["id"]
+    await bring(elsewhere, library, await exported(song))
+    stem = (await tree(elsewhere, library))["Song [vocals]"]
+    found = (await elsewhere.get(f"/assets/{stem['id']}/regions")).json["items"]
+    assert [{name: region[name] for name in regions[0]} for region in found] == regions
+
+
 async def test_an_archive_that_comes_again_restores_what_is_missing_and_nothing_else(
     song: Song, elsewhere: Api
 ) -> None:
@@ -321,6 +342,12 @@ def same_id(told: dict[str, Any], _: Any) -> None:
         edit(facts={"a": [{"b": 1e999}]}),
         edit(parent_id="x"),
         edit(created_at="2026-10-01T12:00:00"),
+        edit(regions=[{"kind": "region", "start_s": 0.5, "end_s": 0.25}]),
+        edit(regions=[{"kind": "region", "start_s": 0.5, "end_s": 60}]),
+        edit(regions=[{"kind": "region", "start_s": 0.5}]),
+        edit(regions=[{"kind": "marker", "start_s": 60}]),
+        edit(regions=[{"kind": "marker", "start_s": 0, "color": "red"}]),
+        edit(regions=[{"kind": "marker", "start_s": 0}] * 1001),
         swap(b"RIFX"),
         honestly(b"%PDF-1.7 nothing to hear"),
         honestly(bytes(LIMIT + 1)),

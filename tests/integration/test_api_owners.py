@@ -35,6 +35,8 @@ KINDS = {
     "library_id": "library",
     "asset": "asset",
     "asset_id": "asset",
+    "asset_ids": "asset",
+    "export": "export",
     "parent_id": "asset",
     "job": "job",
     "ids": "job",
@@ -63,6 +65,7 @@ class Owner:
             "/jobs", {"model": "echo", "inputs": [{"asset_id": asset["id"]}], "metadata": {"x": self.mark}}
         )
         key = await self.api.post("/keys", {"name": self.mark})
+        export = await self.api.post("/exports", {"asset_ids": [asset["id"]]})
         region = await self.api.post(
             f"/assets/{asset['id']}/regions", {"start_s": 0, "end_s": 0.05, "name": self.mark}
         )
@@ -72,6 +75,7 @@ class Owner:
             "job": job.json,
             "key": key.json,
             "region": region.json,
+            "export": export.json,
         }
         self.ids = {kind: body["id"] for kind, body in made.items()}
 
@@ -189,6 +193,10 @@ def request_of(
                 "model": "echo",
                 "inputs": [{"asset_id": of("body", "asset_id")}],
                 "outputs": {"library_id": of("body", "library_id")},
+            },
+            "create_export": {
+                "library_id": of("body", "library_id"),
+                "asset_ids": [of("body", "asset_ids")],
             },
         }
         options["json"] = bodies[route.name]

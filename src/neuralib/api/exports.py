@@ -6,12 +6,12 @@ from aiohttp import web
 
 from neuralib import exports
 from neuralib.assets import clean_name
-from neuralib.exports import Archive
+from neuralib.packing import Archive, Wanted
 
 from .calls import Call
 from .content import disposition
-from .replies import send
-from .schemas.exports import ArchiveQuery
+from .replies import reply, send
+from .schemas.exports import ArchiveQuery, Export, NewExport
 
 ZIP = "application/zip"
 
@@ -24,14 +24,38 @@ async def export_library(call: Call, query: ArchiveQuery) -> web.StreamResponse:
 
 async def export_asset(call: Call, query: ArchiveQuery) -> web.StreamResponse:
     """Raises NotFound, ValidationFailed, StorageUnavailable."""
-    archive = await exports.of_assets(call.services, call.owner, [call.id("asset")], query.wanted())
+    archive = await exports.of_asset(call.services, call.owner, call.id("asset"), query.wanted())
     return await _send(call, archive)
+
+
+async def create_export(call: Call, body: NewExport) -> web.Response:
+    """Raises NotFound."""
+    export = await exports.create(
+        call.services,
+        call.owner,
+        Wanted(body.include, body.name_template),
+        library=body.library_id,
+        assets=list(dict.fromkeys(body.asset_ids)),
+        tree=body.tree,
+        id=call.new_id(),
+    )
+    return reply(Export.of(export), 201, {"Location": f"/api/v1/exports/{export.id}"})
+
+
+async def get_export(call: Call) -> web.Response:
+    """Raises NotFound."""
+    return reply(Export.of(await exports.get(call.services, call.owner, call.id("export"))))
+
+
+async def get_export_content(call: Call) -> web.StreamResponse:
+    """Raises NotFound, Gone, ValidationFailed, StorageUnavailable."""
+    return await _send(call, await exports.archive(call.services, call.owner, call.id("export")))
 
 
 async def _send(call: Call, archive: Archive) -> web.StreamResponse:
     """The length is known before, so a client sees when a reply was cut."""
-    name = clean_name(archive.name).replace("/", "_")
-    response = web.StreamResponse(headers={"Content-Disposition": disposition("attachment", f"{name}.zip")})
+    name = clean_name(archive.file_name).replace("/", "_")
+    response = web.StreamResponse(headers={"Content-Disposition": disposition("attachment", name)})
     response.content_type = ZIP
     response.content_length = archive.size
     async with aclosing(archive.chunks()) as chunks:

@@ -35,6 +35,7 @@ STATUS: Mapping[type[NeuralibError], int] = {
     errors.JobNotCancellable: 409,
     errors.AssetInUse: 409,
     errors.Cancelled: 409,
+    errors.Gone: 410,
     errors.PreconditionFailed: 412,
     errors.PayloadTooLarge: 413,
     errors.UnsupportedMediaType: 415,

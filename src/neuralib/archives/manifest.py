@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from neuralib.entities import AssetKind
+from neuralib.entities import AssetKind, RegionKind
 from neuralib.errors import InvalidArchive
 
 VERSION = 1
@@ -28,6 +28,8 @@ FILE = "manifest.json"
 MAX_ASSETS = 20_000
 """Of one archive."""
 
+MAX_REGIONS = 1000
+"""Of one asset."""
 MAX_BYTES = 64 << 20
 """Of the document that is read back."""
 
@@ -52,6 +54,8 @@ def _storable(facts: Any) -> Any:
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Short = Annotated[str, StringConstraints(max_length=200), AfterValidator(_storable)]
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Color = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_storable)]
 Facts = Annotated[dict[str, Any], AfterValidator(_storable)]
 
 
@@ -64,7 +68,24 @@ class LibraryPart(_Part):
 
     name: Short
     description: Annotated[str, StringConstraints(max_length=4000)] = ""
-    color: Short | None = None
+    color: Color | None = None
+
+
+class RegionPart(_Part):
+    """What somebody marked in a recording: a region or loop, with an end, or a marker or cue, without."""
+
+    kind: RegionKind
+    name: Short | None = None
+    start_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    end_s: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
+    color: Color | None = None
+    tags: Annotated[list[Tag], Field(max_length=50)] = []
+
+    @model_validator(mode="after")
+    def _ends_when_it_must(self) -> Self:
+        if self.kind.is_span != (self.end_s is not None):
+            raise ValueError("regions and loops have an end, markers and cues have none")
+        return self
 
 
 class AssetPart(_Part):
@@ -83,6 +104,7 @@ class AssetPart(_Part):
     audio: Facts | None = None
     facts: Facts = Field(default_factory=dict)
     derivation: UUID | None = None
+    regions: Annotated[list[RegionPart], Field(max_length=MAX_REGIONS)] = []
     created_at: AwareDatetime
 
 

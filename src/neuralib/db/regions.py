@@ -43,6 +43,14 @@ async def of_asset(tx: Connection, owner: UUID, asset: UUID) -> list[Region]:
     return [_region(row) for row in await tx.all("list_regions", owner, asset)]
 
 
+async def of_assets(tx: Connection, owner: UUID, assets: Sequence[UUID]) -> dict[UUID, list[Region]]:
+    """In order of time, for those that have any."""
+    found: dict[UUID, list[Region]] = {}
+    for row in await tx.all("list_regions_of", owner, assets):
+        found.setdefault(row["asset_id"], []).append(_region(row))
+    return found
+
+
 async def find(tx: Connection, owner: UUID, asset: UUID, region: UUID) -> Region | None:
     row = await tx.one("get_region", owner, asset, region)
     return _region(row) if row else None

@@ -2,7 +2,7 @@
 
 from neuralib import errors
 from neuralib.api import exports, imports, uploads
-from neuralib.api.schemas.exports import ArchiveQuery, ImportForm, ImportResult
+from neuralib.api.schemas.exports import ArchiveQuery, Export, ImportForm, ImportResult, NewExport
 from neuralib.entities import Scope
 
 from .route import FORM, V1, Answer, Route, json_of
@@ -31,6 +31,36 @@ ROUTES: tuple[Route, ...] = (
         {200: ZIP},
         query=ArchiveQuery,
         problems=PROBLEMS,
+        scope=Scope.READ,
+    ),
+    Route(
+        "create_export",
+        "POST",
+        f"{V1}/exports",
+        exports.create_export,
+        "Order an archive of a library, or of chosen assets; it is made when it is fetched, for a week.",
+        {201: json_of(Export, "Ordered.", "Location")},
+        body=NewExport,
+        problems=(errors.NotFound,),
+        scope=Scope.READ,
+    ),
+    Route(
+        "get_export",
+        "GET",
+        f"{V1}/exports/{{export}}",
+        exports.get_export,
+        "One order.",
+        {200: json_of(Export)},
+        scope=Scope.READ,
+    ),
+    Route(
+        "get_export_content",
+        "GET",
+        f"{V1}/exports/{{export}}/content",
+        exports.get_export_content,
+        "The archive that was ordered, of what is there now.",
+        {200: ZIP},
+        problems=(errors.Gone, *PROBLEMS),
         scope=Scope.READ,
     ),
     Route(

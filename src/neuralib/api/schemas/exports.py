@@ -1,13 +1,15 @@
 """What goes into an archive, and what came out of one."""
 
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, model_validator
 
+from neuralib import entities
 from neuralib.archives.names import TEMPLATE, check_template
-from neuralib.exports import Part, Wanted
 from neuralib.imports import Restored
+from neuralib.packing import Part, Wanted
 
 from .base import Reply, Request, listed
 
@@ -33,6 +35,56 @@ class ArchiveQuery(Request):
 
     def wanted(self) -> Wanted:
         return Wanted(self.include, self.name_template)
+
+
+class NewExport(Request):
+    """A library, or some assets, or both; of which files, under which names."""
+
+    library_id: UUID | None = None
+    asset_ids: Annotated[list[UUID], Field(max_length=1000)] = []
+    tree: Annotated[bool, Field(description="Of `asset_ids`: with everything that was made from them.")] = (
+        True
+    )
+    include: Include = frozenset(Part)
+    name_template: Template = TEMPLATE
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if self.library_id is None and not self.asset_ids:
+            raise ValueError("name a library_id, or asset_ids")
+        return self
+
+
+class ExportUrls(Reply):
+    content: str
+
+
+class Export(Reply):
+    id: UUID
+    library_id: UUID | None
+    asset_ids: list[UUID]
+    tree: bool
+    include: list[str]
+    name_template: str
+    urls: ExportUrls
+    created_at: datetime
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, export: entities.Export) -> dict[str, Any]:
+        assert export.created_at is not None
+        assert export.expires_at is not None
+        return cls(
+            id=export.id,
+            library_id=export.library_id,
+            asset_ids=list(export.asset_ids),
+            tree=export.tree,
+            include=list(export.include),
+            name_template=export.name_template,
+            urls=ExportUrls(content=f"/api/v1/exports/{export.id}/content"),
+            created_at=export.created_at,
+            expires_at=export.expires_at,
+        ).model_dump(mode="json")
 
 
 class ImportForm(BaseModel):

@@ -27,3 +27,18 @@ select i.job_id, i.name, i.asset_id, b.sha256
 from job_inputs i left join assets a on a.id = i.asset_id left join blobs b on b.id = a.blob_id
 where i.owner_id = $1 and i.job_id = any($2::uuid[])
 order by i.job_id, i.ord
+
+-- name: insert_export
+insert into exports (id, owner_id, library_id, asset_ids, tree, include, name_template, expires_at)
+values ($1, $2, $3, $4, $5, $6, $7, now() + $8::interval)
+on conflict (owner_id, id) do nothing
+
+-- name: get_export
+select *, expires_at < now() as expired from exports where owner_id = $1 and id = $2
+
+-- name: prune_exports
+delete from exports
+where owner_id = $1 and (
+    expires_at < now() - $2::interval
+    or id <= (select id from exports where owner_id = $1 order by id desc offset 1000 limit 1)
+)

@@ -30,3 +30,6 @@ delete from regions where owner_id = $1 and asset_id = $2 and not id = any($3::u
 
 -- name: count_regions
 select count(*) from regions where owner_id = $1 and asset_id = $2
+
+-- name: list_regions_of
+select * from regions where owner_id = $1 and asset_id = any($2::uuid[]) order by asset_id, start_s, id
