@@ -4,8 +4,8 @@ import hashlib
 import io
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from unicodedata import category, normalize
@@ -13,18 +13,24 @@ from uuid import UUID
 
 from . import quotas
 from .audio import AudioInfo, DecodeLimits, probe
+from .audio.peaks import FORMAT_VERSION
 from .config import Limits, Settings
+from .db import Connection
 from .db import assets as rows
 from .db import events as event_rows
 from .db import libraries as library_rows
-from .entities import Asset, AssetKind, Blob, NewAsset, new_id
+from .db import renditions as rendition_rows
+from .entities import Asset, AssetKind, Blob, Facts, NewAsset, Rendition, new_id
 from .errors import AssetInUse, EmptyUpload, IdempotencyKeyReused, NeuralibError, PayloadTooLarge
 from .objects import Room, put_file
 from .objects.blocks import disk_errors
+from .objects.store import OCTETS
 from .pipeline import asset_event
 from .services import Services
 
 MAX_NAME = 200
+PEAKS = f"peaks-{FORMAT_VERSION}"
+"""What a blob's peaks are called among its renditions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,16 @@ class Upload:
     """What the asset will be called. One that has it already, of the same bytes, is the answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A file that is to be stored beside the asset's blob."""
+
+    kind: str
+    path: Path
+    media_type: str
+    facts: Facts
+
+
 async def upload(services: Services, owner: UUID, library: UUID, incoming: Upload) -> Asset:
     """Take in one audio file: spooled to disk as it comes, probed by its content, stored, committed.
 
@@ -51,7 +67,7 @@ async def upload(services: Services, owner: UUID, library: UUID, incoming: Uploa
     with scratch(services.settings.worker.scratch) as folder:
         path, room = folder / "input", scratch_room(services.settings)
         sha256, size = await spool(incoming.chunks, path, services.settings.limits.upload_bytes, room)
-        info = await probe(path, decode_limits(services.settings.limits))
+        info = await probe(path, decode_limits(services.settings.limits), peaks=folder / "peaks")
         new = NewAsset(
             id=incoming.id,
             library_id=library,
@@ -59,40 +75,97 @@ async def upload(services: Services, owner: UUID, library: UUID, incoming: Uploa
             role=incoming.role,
             name=clean_name(incoming.name or PurePosixPath(incoming.filename.replace("\\", "/")).stem),
             audio=audio_facts(info),
-            facts={"filename": clean_name(incoming.filename), "warnings": list(info.warnings)},
+            facts={
+                "filename": clean_name(incoming.filename),
+                "warnings": list(info.warnings),
+                "tags": dict(info.tags),
+            },
         )
-        return await store(
-            services, owner, new, path, sha256, size, MEDIA_TYPES.get(info.format, "audio/x-unknown")
-        )
+        media_type = MEDIA_TYPES.get(info.format, "audio/x-unknown")
+        beside = [peaks_beside(folder / "peaks", info)]
+        return await store(services, owner, new, path, sha256, size, media_type, beside=beside)
 
 
 async def store(
-    services: Services, owner: UUID, new: NewAsset, path: Path, sha256: str, size: int, media_type: str
+    services: Services,
+    owner: UUID,
+    new: NewAsset,
+    path: Path,
+    sha256: str,
+    size: int,
+    media_type: str,
+    *,
+    beside: Sequence[Beside] = (),
 ) -> Asset:
     """Put the bytes, then commit the row and its event. A key that no row came to own is swept. An asset that has the
     id of `new` already was made by the same request, and is the answer.
     """
     blob = Blob(new_id(), sha256, size, object_key(), media_type)
-    async with services.db.statements() as db:
-        await rows.add_pending(db, blob.key)
-    try:
+    async with pending(services, blob.key):
         await put_file(services.objects, blob.key, path, content_type=media_type)
-        async with services.db.transaction() as tx:
-            await library_rows.lock(tx, owner, new.library_id)  # and who sends it twice comes one by one
-            if made := await rows.find(tx, owner, new.id):
-                await rows.expire_pending(tx, [blob.key])
-                return _same(made, blob)
-            await rows.insert(tx, owner, new, blob)
-            asset = await rows.get(tx, owner, new.id)
-            await event_rows.append(tx, asset_event("created", asset))
-            await quotas.require_kept(tx, services.settings.limits, owner)
+        async with kept_beside(services, beside) as renditions, services.db.transaction() as tx:
+            asset = await commit(services, tx, owner, new, blob, renditions)
+    await services.bus.wake(owner)
+    return asset
+
+
+async def commit(
+    services: Services,
+    tx: Connection,
+    owner: UUID,
+    new: NewAsset,
+    blob: Blob,
+    renditions: Sequence[Rendition],
+) -> Asset:
+    """Give the stored bytes their rows, with the event that tells of the asset; or the asset that has its id already, and
+    the keys to the sweeper. Raises NotFound, IdempotencyKeyReused, QuotaExceeded.
+    """
+    await library_rows.lock(tx, owner, new.library_id)  # and who sends it twice comes one by one
+    if made := await rows.find(tx, owner, new.id):
+        await rows.expire_pending(tx, [blob.key, *(each.key for each in renditions)])
+        return _same(made, blob)
+    await rows.insert(tx, owner, new, blob)
+    asset = await rows.get(tx, owner, new.id)
+    for each in renditions:
+        await rendition_rows.insert(tx, owner, asset.blob.id, each)
+    await event_rows.append(tx, asset_event("created", asset))
+    await quotas.require_kept(tx, services.settings.limits, owner)
+    return asset
+
+
+@asynccontextmanager
+async def pending(services: Services, key: str) -> AsyncIterator[None]:
+    """Around what writes the bytes of `key` and gives them an owner: they are noted before, and when it fails they are
+    the sweeper's at once.
+    """
+    async with services.db.statements() as db:
+        await rows.add_pending(db, key)
+    try:
+        yield
     except BaseException:
         with suppress(NeuralibError):  # else the sweeper takes it tomorrow
             async with services.db.statements() as db:
-                await rows.expire_pending(db, [blob.key])
+                await rows.expire_pending(db, [key])
         raise
-    await services.bus.wake(owner)
-    return asset
+
+
+@asynccontextmanager
+async def kept_beside(services: Services, beside: Sequence[Beside]) -> AsyncIterator[Sequence[Rendition]]:
+    """The files stored, for the block to give them an owner. Each has a key that nobody else has."""
+    async with AsyncExitStack() as stack:
+        renditions = []
+        for each in beside:
+            key = object_key()
+            await stack.enter_async_context(pending(services, key))
+            size = await put_file(services.objects, key, each.path, content_type=each.media_type)
+            renditions.append(Rendition(each.kind, key, size, each.media_type, each.facts))
+        yield renditions
+
+
+def peaks_beside(path: Path, info: AudioInfo) -> Beside:
+    """The file of peaks that `probe` wrote."""
+    shape = {"sample_rate": info.sample_rate, "channels": info.channels, "frames": info.frames}
+    return Beside(PEAKS, path, OCTETS, shape)
 
 
 def _same(made: Asset, blob: Blob) -> Asset:
@@ -105,6 +178,12 @@ async def get(services: Services, owner: UUID, asset: UUID) -> Asset:
     """Raises NotFound."""
     async with services.db.statements() as db:
         return await rows.get(db, owner, asset)
+
+
+async def duplicate_of(services: Services, asset: Asset) -> UUID | None:
+    """The oldest other asset of its library that has the same bytes."""
+    async with services.db.statements() as db:
+        return await rows.find_duplicate(db, asset)
 
 
 async def page(

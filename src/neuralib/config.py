@@ -201,6 +201,9 @@ class Limits(_Table):
     audio_s: Seconds = 4 * 3600.0
     audio_channels: Count = 8
     decode_s: Seconds = 600.0
+    renders: Count = 1
+    renders_waiting: Count = 100
+    render_wait_s: Seconds = 10.0
     streams: Count = 2000
     streams_per_owner: Count = 20
     jobs_per_owner: Count = 1000

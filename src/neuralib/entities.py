@@ -123,6 +123,17 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
+class Rendition:
+    """Bytes that are made once from a blob and stored beside it, such as its peaks. `facts` say how to read them."""
+
+    kind: str
+    key: str
+    bytes: int
+    media_type: str
+    facts: Facts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class NewAsset:
     """An asset about to be written: everything but what the database gives it."""
 

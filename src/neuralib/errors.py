@@ -7,13 +7,13 @@ The edges translate: `api/problems.py` into RFC 9457 problem+json, `cli.py` into
     ├── BadRequest            the caller can mend it: never retried
     │   ├── InvalidParameter, ValidationFailed, NotFound, Gone, Conflict, PreconditionFailed, RangeNotSatisfiable
     │   ├── Unauthenticated, TokenExpired, InsufficientScope, CrossOrigin, PayloadTooLarge, QuotaExceeded, UnsupportedMediaType, MalformedMultipart, EmptyUpload
-    │   ├── UnsupportedAudio, DecodeFailed, NonFiniteAudio, AudioTooShort, AudioTooLong, InvalidArchive
+    │   ├── UnsupportedAudio, DecodeFailed, NonFiniteAudio, AudioTooShort, AudioTooLong, InvalidArchive, NotAudio
     │   ├── UnknownModel, UnknownOperation, InputUnsupported, ModelLicenseForbidden
     │   ├── RegionOutOfBounds
     │   ├── AlreadyExists, JobNotCancellable, AssetInUse, IdempotencyInProgress, IdempotencyKeyReused
     │   └── ConfigurationError, PortInUse, DataDirInUse, DatabaseTooNew, MissingFile
     ├── Unavailable           the world may mend it: retried with backoff
-    │   ├── StorageUnavailable, QueueUnavailable, DatabaseUnavailable, IssuerUnavailable, StorageFull
+    │   ├── StorageUnavailable, QueueUnavailable, DatabaseUnavailable, IssuerUnavailable, StorageFull, TooBusy
     │   └── WeightsUnavailable, OutOfMemory, WorkerLost
     ├── ExecutorFailed        the model broke on this input; ModelLoadFailed, WeightsChecksumMismatch, JobTimeout
     ├── Cancelled             somebody asked for it
@@ -298,6 +298,13 @@ class AudioTooLong(BadRequest):
     mend = "Cut the recording, or raise limits.audio_s."
 
 
+class NotAudio(BadRequest):
+    """The asset holds no sound."""
+
+    code = "not-audio"
+    mend = "Ask for this of an audio asset."
+
+
 class InputUnsupported(BadRequest):
     """The model does not take these inputs."""
 
@@ -478,6 +485,12 @@ class TooManyJobs(Unavailable):
 
     code = "too-many-jobs"
     mend = "Wait for some to end, or raise limits.jobs_per_owner or limits.jobs_waiting."
+
+
+class TooBusy(Unavailable):
+    """Too much of this work is waiting already."""
+
+    code = "too-busy"
 
 
 class WeightsUnavailable(Unavailable):

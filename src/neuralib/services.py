@@ -13,6 +13,7 @@ from .db.migrate import migrate, require_current
 from .errors import ConfigurationError
 from .events import EventBus, open_bus
 from .executors.registry import Registry, load_registry
+from .flights import Flights, open_flights
 from .objects import ObjectStore, open_objects
 from .queues import Queues, open_queues
 from .scratch import open_scratch
@@ -28,6 +29,8 @@ class Services:
     queues: Queues
     bus: EventBus
     registry: Registry
+    renders: Flights
+    """Peaks and previews on their way."""
 
 
 def required_urls(settings: Settings) -> tuple[str, str]:
@@ -66,4 +69,7 @@ async def open_services(settings: Settings, *, migrating: bool = False) -> Async
         objects = await stack.enter_async_context(open_objects(settings))
         queues = await stack.enter_async_context(open_queues(redis_url, timeout_s=settings.redis.timeout_s))
         bus = await stack.enter_async_context(open_bus(redis_url, timeout_s=settings.redis.timeout_s))
-        yield Services(settings, db, objects, queues, bus, load_registry())
+        renders = await stack.enter_async_context(
+            open_flights(settings.limits.renders, settings.limits.renders_waiting)
+        )
+        yield Services(settings, db, objects, queues, bus, load_registry(), renders)

@@ -81,10 +81,13 @@ async def count_orphans(row: Row, site: Site) -> int:
                 break
             await asyncio.sleep(0.2)
         owned = {r["key"]: r["sha256"] for r in await db.fetch("select key, sha256 from blobs")}
+        beside = {r["key"] for r in await db.fetch("select key from renditions")}
     found = await asyncio.to_thread(site.digests)
     missing = [key for key, sha256 in owned.items() if found.get(key) != sha256]
     row.claim(not missing, f"{len(missing)} objects are missing or damaged")
-    orphans = found.keys() - owned.keys()
+    lost = beside - found.keys()
+    row.claim(not lost, f"{len(lost)} renditions are missing")
+    orphans = found.keys() - owned.keys() - beside
     row.claim(not orphans, f"{len(orphans)} objects belong to nobody")
     return len(orphans)
 

@@ -129,6 +129,36 @@ async def test_a_meta_part_names_the_file_after_it_and_no_other(api: Api) -> Non
     )
 
 
+async def test_the_same_bytes_twice_in_a_library_are_told_and_stored_once(
+    api: Api, services: Services
+) -> None:
+    library, song = (await api.library())["id"], tone(0.11)
+    got = await api.post(
+        f"/libraries/{library}/assets", data=part(song) + part(song) + part(tone(0.12)) + END, headers=FORM
+    )
+    first, second, third = got.json["items"]
+    assert first.get("duplicate_of") is None
+    assert second["duplicate_of"] == first["asset"]["id"]
+    assert third.get("duplicate_of") is None
+    async with services.db.transaction() as tx:
+        sha256 = first["asset"]["blob"]["sha256"]
+        assert await tx.raw.fetchval("select count(*) from blobs where sha256 = $1", sha256) == 1
+    elsewhere = await api.upload((await api.library())["id"], song)
+    assert elsewhere.json["items"][0].get("duplicate_of") is None
+
+
+async def test_what_a_file_says_of_itself_is_kept(api: Api) -> None:
+    info = (
+        b"INFOINAM" + (6).to_bytes(4, "little") + b"Tonic\0" + b"IART" + (4).to_bytes(4, "little") + b"Me\0\0"
+    )
+    chunk = b"LIST" + len(info).to_bytes(4, "little") + info
+    wav = tone(0.13)
+    tagged = b"RIFF" + (len(wav) - 8 + len(chunk)).to_bytes(4, "little") + wav[8:] + chunk
+    asset = await api.asset(tagged, "file.wav")
+    assert asset["name"] == "file"
+    assert asset["facts"]["tags"] == {"title": "Tonic", "artist": "Me"}
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "status", "code"),
     [

@@ -139,7 +139,10 @@ def _responses(route: Route) -> dict[str, Any]:
             responses[str(status)]["headers"] = _reply_headers(answer.headers)
         if answer.media_type is not None:
             schema = {"$ref": REF.format(model=answer.model.__name__)} if answer.model else {}
-            responses[str(status)]["content"] = {answer.media_type: {"schema": schema}}
+            responses[str(status)]["content"] = {
+                answer.media_type: {"schema": schema},
+                **{media: {"schema": {}} for media in answer.also},
+            }
     for status, kinds in _by_status(every_problem(route)).items():
         responses[str(status)] = _problem(kinds)
     return dict(sorted(responses.items()))

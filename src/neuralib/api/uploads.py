@@ -6,6 +6,7 @@ Memory does not grow with the files, every chunk has a deadline, and one bad fil
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from aiohttp import BodyPartReader, web
 
@@ -41,9 +42,10 @@ class _Outcomes:
     first_error: NeuralibError | None = None
     stored: list[str] = field(default_factory=list)
 
-    def good(self, asset: dict[str, Any]) -> None:
+    def good(self, asset: dict[str, Any], duplicate_of: UUID | None) -> None:
         self.stored.append(asset["id"])
-        self.items.append({"status": 201, "asset": asset})
+        item = {"status": 201, "asset": asset}
+        self.items.append(item | ({"duplicate_of": str(duplicate_of)} if duplicate_of else {}))
 
     def bad(self, error: NeuralibError) -> None:
         self.first_error = self.first_error or error
@@ -128,7 +130,7 @@ async def _take_file(
         except BadRequest as error:
             outcomes.bad(error)
         else:
-            outcomes.good(Asset.of(asset))
+            outcomes.good(Asset.of(asset), await assets.duplicate_of(call.services, asset))
             return
     await read_over(part, body)
 

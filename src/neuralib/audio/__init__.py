@@ -6,6 +6,7 @@ they are first needed.
 
 from neuralib.audio.decode import SUBTYPES, AudioInfo, DecodeLimits, decode, probe
 from neuralib.audio.encode import FORMATS, EncodedInfo, choose_subtype, encode
+from neuralib.audio.peaks import PeaksShape
 from neuralib.audio.recording import Recording, RecordingWriter, Samples
 from neuralib.audio.resample import Quality, Resampling, resample, resample_blocks, resampled_frames
 from neuralib.audio.sniff import HEAD_BYTES, describe, sniff
@@ -17,6 +18,7 @@ __all__ = [
     "AudioInfo",
     "DecodeLimits",
     "EncodedInfo",
+    "PeaksShape",
     "Quality",
     "Recording",
     "RecordingWriter",

@@ -1,7 +1,7 @@
 """The decoder's cell: a program of its own that reads one untrusted file and can reach nothing else.
 
 `decode.py` starts it by its path (`python -I child.py REQUEST`) with an empty environment: stdin is the file,
-stdout takes one line of JSON, and an inherited descriptor takes the float32 samples. Before the first untrusted
+stdout takes one line of JSON, and inherited descriptors take the float32 samples and the peaks. Before the first untrusted
 byte is read, its memory, processor time and output are capped and no further descriptor can be opened, so neither a
 file nor a socket is within reach, whatever a container asks for. FFmpeg gets a file object, never a name.
 
@@ -14,7 +14,7 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -62,6 +62,20 @@ EDIT_LIST_S = 0.002  # edit lists often count in 1/600 s or 1/1000 s
 LONGEST_CODEC_FRAME = 4096  # samples
 LEAST_S = 1.0  # of a damaged file; less is not worth keeping
 
+PEAK_FRAMES = 64  # that one pair of the finest peaks stands for: audio/peaks.py folds these further
+TAG_LENGTH = 300  # characters of one tag; pictures and lyrics are not taken
+TAGS = {
+    "title": ("title",),
+    "artist": ("artist", "author"),
+    "album": ("album",),
+    "album_artist": ("album_artist", "albumartist"),
+    "track": ("track", "tracknumber"),
+    "year": ("date", "year", "originaldate"),
+    "genre": ("genre",),
+    "bpm": ("tbpm", "bpm", "tmpo", "tempo"),
+    "key": ("tkey", "initialkey", "initial_key", "initial key", "key"),
+}  # what we call a tag, and what ID3, Vorbis comments, MP4 atoms and RIFF call it, in lower case
+
 
 class RefusedError(Exception):
     """The file will not do. `code` is that of a NeuralibError, `detail` is for the user."""
@@ -77,6 +91,7 @@ class Request:
     """What the parent asks for: see `Claims` and `DecodeLimits`."""
 
     spool: int | None
+    peaks: int | None
     sniffed: str
     cut: bool
     lied: bool
@@ -100,6 +115,7 @@ class Report:
     channels: int
     frames: int
     warnings: list[str]
+    tags: dict[str, str]
 
 
 def confine(request: Request) -> None:
@@ -116,6 +132,51 @@ def confine(request: Request) -> None:
         hard = resource.getrlimit(name)[1]
         allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(name, (allowed, allowed))
+
+
+class Peaks:
+    """Writes the lowest and the highest sample of every PEAK_FRAMES frames: int16, frame-major, in each lane (low, high).
+    The lanes are the mean of the channels and then each channel; a mono file has one.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._file = io.FileIO(descriptor, "wb", closefd=False)
+        self._held: NDArray[np.float32] | None = None  # the last frames, which `Spool.trim` may drop yet
+        self._folded = 0
+
+    def write(self, block: NDArray[np.float32]) -> None:
+        """Take float32 `(frames, channels)`."""
+        held = block if self._held is None else np.concatenate((self._held, block))
+        ready = max(len(held) - LONGEST_CODEC_FRAME, 0) // PEAK_FRAMES * PEAK_FRAMES
+        self._fold(held[:ready])
+        self._held = held[ready:].copy()
+
+    def close(self, frames: int) -> None:
+        """Write what is left of `frames` frames in all; the last pair may stand for fewer."""
+        if self._held is None:
+            return
+        rest = self._held[: frames - self._folded]
+        whole = len(rest) // PEAK_FRAMES * PEAK_FRAMES
+        self._fold(rest[:whole])
+        if whole < len(rest):
+            missing = PEAK_FRAMES - (len(rest) - whole)
+            self._fold(np.concatenate((rest[whole:], np.repeat(rest[-1:], missing, axis=0))))
+
+    def _fold(self, block: NDArray[np.float32]) -> None:
+        if not len(block):
+            return
+        self._folded += len(block)
+        lanes = block.T if block.shape[1] == 1 else np.vstack((block.mean(axis=1), block.T))
+        windows = np.ascontiguousarray(lanes).reshape(len(lanes), -1, PEAK_FRAMES)
+        pairs = np.stack((windows.min(axis=2), windows.max(axis=2)), axis=-1).swapaxes(0, 1)
+        write_all(self._file, np.clip(np.rint(pairs * 32768), -32768, 32767).astype("<i2"))
+
+
+def write_all(file: io.FileIO, array: NDArray[Any]) -> None:
+    """All of it: one call may take a part."""
+    rest = np.ascontiguousarray(array).data.cast("B")
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 class Spool:
@@ -147,6 +208,7 @@ class Spool:
         self._lanes: NDArray[Any] = np.empty(shape, self.dtype)
         self._filled = 0
         self._file = None if request.spool is None else io.FileIO(request.spool, "wb", closefd=False)
+        self._peaks = None if request.peaks is None else Peaks(request.peaks)
         self._parent = os.getppid()
 
     def write(self, frame: av.AudioFrame) -> None:
@@ -175,6 +237,8 @@ class Spool:
         self._flush()
         if self._file is not None:
             self._file.truncate(self.frames * self.channels * 4)
+        if self._peaks is not None:
+            self._peaks.close(self.frames)
 
     def _lanes_of(self, frame: Any) -> Sequence[NDArray[Any]]:
         """The frame's samples in the decoder's own number format, not copied."""
@@ -214,9 +278,9 @@ class Spool:
         self._filled = 0
         self._measure(block)
         if self._file is not None:
-            rest = np.ascontiguousarray(block, "<f4").data.cast("B")
-            while rest:
-                rest = rest[self._file.write(rest) :]
+            write_all(self._file, block.astype("<f4", copy=False))
+        if self._peaks is not None:
+            self._peaks.write(block)
 
     def _measure(self, block: NDArray[np.float32]) -> None:
         if not (np.isfinite(block.min()) and np.isfinite(block.max())):
@@ -348,6 +412,7 @@ class Decoding:
             channels=spool.channels,
             frames=spool.frames,
             warnings=sorted(self.warnings),
+            tags=tags_of(container.metadata, stream.metadata),
         )
 
     def _trim_padding(self, spool: Spool, promised: float) -> None:
@@ -398,6 +463,18 @@ class Decoding:
         if spool.dtype.itemsize <= 2:
             return "pcm_16"
         return "pcm_32" if spool.used_bits & 0xFF else "pcm_24"
+
+
+def tags_of(*sources: Mapping[str, str]) -> dict[str, str]:
+    """What the file says of itself under the names of TAGS, cut short. Of several sources the first that speaks counts:
+    Ogg has its comments in the stream, others theirs in the container.
+    """
+    said: dict[str, str] = {}
+    for source in sources:
+        for name, text in source.items():
+            said.setdefault(name.lower(), text.strip()[:TAG_LENGTH])
+    found = {tag: next((said[n] for n in names if said.get(n)), "") for tag, names in TAGS.items()}
+    return {tag: text for tag, text in found.items() if text}
 
 
 def answer(request: Request) -> dict[str, Any]:

@@ -5,21 +5,24 @@ time is up or the caller goes away, and believes nothing in the answer that it c
 """
 
 import asyncio
+import errno
 import io
 import json
 import os
 import signal
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from neuralib.audio.claims import claims
+from neuralib.audio.peaks import PeaksShape, complete
 from neuralib.audio.recording import Recording
 from neuralib.audio.sniff import HEAD_BYTES, describe, id3_size, sniff
+from neuralib.audio.tags import Tags, tags_of
 from neuralib.errors import (
     AudioTooLong,
     AudioTooShort,
@@ -60,6 +63,7 @@ class AudioInfo:
     channels: int
     frames: int
     warnings: tuple[str, ...] = ()
+    tags: Tags = field(default_factory=dict)
 
     @property
     def duration(self) -> float:
@@ -87,12 +91,18 @@ class DecodeLimits:
 _DEFAULTS = DecodeLimits()
 
 
-async def probe(path: Path, limits: DecodeLimits = _DEFAULTS) -> AudioInfo:
-    """Decode the file to nowhere and report what it holds.
+async def probe(path: Path, limits: DecodeLimits = _DEFAULTS, *, peaks: Path | None = None) -> AudioInfo:
+    """Decode the file to nowhere and report what it holds; its peaks (see peaks.py) go to the file `peaks`, if given.
 
-    Raises MissingFile, EmptyUpload, UnsupportedAudio, DecodeFailed, NonFiniteAudio, AudioTooShort, AudioTooLong.
+    Raises MissingFile, EmptyUpload, UnsupportedAudio, DecodeFailed, NonFiniteAudio, AudioTooShort, AudioTooLong, and with
+    `peaks` StorageFull; then nothing is left there.
     """
-    return await _decode(path, None, limits)
+    if peaks is None:
+        return await _decode(path, limits)
+    with _kept_if_whole(peaks):
+        info = await _decode(path, limits, peaks=peaks)
+        await asyncio.to_thread(_complete, peaks, info)
+        return info
 
 
 async def decode(path: Path, into: Path, limits: DecodeLimits = _DEFAULTS) -> tuple[Recording, AudioInfo]:
@@ -101,18 +111,18 @@ async def decode(path: Path, into: Path, limits: DecodeLimits = _DEFAULTS) -> tu
     After an error or a cancellation nothing is left at `into`.
     """
     with _kept_if_whole(into):
-        info = await _decode(path, into, limits)
+        info = await _decode(path, limits, spool=into)
         return _recording(into, info), info
 
 
-async def _decode(path: Path, into: Path | None, limits: DecodeLimits) -> AudioInfo:
+async def _decode(path: Path, limits: DecodeLimits, **outputs: Path) -> AudioInfo:
+    """`outputs`: where the child's `spool` and `peaks` go; it does without those that are not named."""
     media = await asyncio.to_thread(_open, path)
-    with media:
+    with media, ExitStack() as files:
         request = await asyncio.to_thread(_first_look, media) | asdict(limits)
-        if into is None:
-            return _checked(await _ask_child(request, media, None, limits.wall), limits)
-        with into.open("wb") as spool:
-            return _checked(await _ask_child(request, media, spool, limits.wall), limits)
+        opened = {name: files.enter_context(into.open("wb")).fileno() for name, into in outputs.items()}
+        request |= {"spool": None, "peaks": None, **opened}
+        return _checked(await _ask_child(request, media, [*opened.values()], limits.wall), limits)
 
 
 @contextmanager
@@ -122,6 +132,19 @@ def _kept_if_whole(spool: Path) -> Iterator[None]:
     except BaseException:
         spool.unlink(missing_ok=True)
         raise
+
+
+def _complete(peaks: Path, info: AudioInfo) -> None:
+    """The coarser levels, if the finest is as large as the child says. Blocking."""
+    shape = PeaksShape(info.sample_rate, info.channels, info.frames)
+    try:
+        complete(peaks, shape)
+    except ValueError as error:
+        raise DecodeFailed("The decoder did not write what it said.") from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise StorageFull("There is no space for the peaks.") from error
 
 
 def _recording(spool: Path, info: AudioInfo) -> Recording:
@@ -172,14 +195,13 @@ def _check_kind(status: os.stat_result) -> None:
 
 
 async def _ask_child(
-    request: dict[str, Any], media: IO[bytes], spool: IO[bytes] | None, wall: float
+    request: dict[str, Any], media: IO[bytes], outputs: Sequence[int], wall: float
 ) -> dict[str, Any]:
-    """Run the child to its end, at most `wall` seconds, and return its answer."""
-    request["spool"] = spool and spool.fileno()
+    """Run the child to its end, at most `wall` seconds, and return its answer. It inherits `outputs`."""
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-I", str(_CHILD), json.dumps(request),
         stdin=media, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        pass_fds=(spool.fileno(),) if spool else (),
+        pass_fds=tuple(outputs),
         env=_environment(), cwd="/", start_new_session=True, limit=_ANSWER_BYTES,
     )  # fmt: skip
     assert child.stdout is not None
@@ -213,7 +235,7 @@ def _checked(answer: dict[str, Any], limits: DecodeLimits) -> AudioInfo:
     if "code" in answer:
         raise _ANSWERS.get(answer["code"], DecodeFailed)(str(answer.get("detail"))[:300])
     try:
-        info = AudioInfo(**{**answer, "warnings": tuple(answer["warnings"])})
+        info = AudioInfo(**{**answer, "warnings": tuple(answer["warnings"]), "tags": tags_of(answer["tags"])})
         sound = (
             isinstance(info.frames, int)
             and 0 < info.frames <= limits.seconds * info.sample_rate

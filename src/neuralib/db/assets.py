@@ -95,6 +95,12 @@ async def find(tx: Connection, owner: UUID, asset: UUID) -> Asset | None:
     return _asset(row) if row else None
 
 
+async def find_duplicate(tx: Connection, asset: Asset) -> UUID | None:
+    """The oldest other asset of its library that has the same bytes."""
+    duplicate: UUID | None = await tx.value("find_duplicate", asset.library_id, asset.blob.id, asset.id)
+    return duplicate
+
+
 async def page(
     tx: Connection,
     owner: UUID,

@@ -4,7 +4,7 @@
 its bodies in schemas/, and one of handlers.
 """
 
-from . import assets, events, exports, jobs, keys, libraries, models, regions, service
+from . import assets, events, exports, jobs, keys, libraries, models, peaks, regions, service
 from .route import FORM, SSE, Handler, Route, every_problem, known_headers
 
 __all__ = ["FORM", "ROUTES", "SSE", "Handler", "Route", "every_problem", "known_headers"]
@@ -13,6 +13,7 @@ ROUTES: tuple[Route, ...] = (
     *libraries.ROUTES,
     *assets.ROUTES,
     *regions.ROUTES,
+    *peaks.ROUTES,
     *exports.ROUTES,
     *jobs.ROUTES,
     *events.ROUTES,

@@ -33,6 +33,8 @@ class Answer:
     model: type[BaseModel] | None = None
     media_type: str | None = None
     headers: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    """Media types that it has instead when the request asks for them."""
 
 
 @dataclass(frozen=True, slots=True)

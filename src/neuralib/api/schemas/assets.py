@@ -69,6 +69,7 @@ class DerivedFrom(Reply):
 
 class Urls(Reply):
     content: str
+    peaks: str | None
 
 
 class Asset(Reply):
@@ -104,11 +105,18 @@ class Asset(Reply):
             facts=dict(asset.facts),
             blob=BlobInfo(sha256=asset.blob.sha256, bytes=asset.blob.bytes, media_type=asset.blob.media_type),
             derived_from=DerivedFrom(job_id=asset.job_id) if asset.job_id else None,
-            urls=Urls(content=f"/api/v1/assets/{asset.id}/content"),
+            urls=_urls(asset),
             version=asset.version,
             created_at=asset.created_at,
             updated_at=asset.updated_at,
         ).model_dump(mode="json")
+
+
+def _urls(asset: entities.Asset) -> Urls:
+    base = f"/api/v1/assets/{asset.id}"
+    return Urls(
+        content=f"{base}/content", peaks=f"{base}/peaks" if asset.kind == entities.AssetKind.AUDIO else None
+    )
 
 
 class AssetPage(Reply):
@@ -121,6 +129,12 @@ class UploadOutcome(Reply):
 
     status: int
     asset: Asset | None = None
+    duplicate_of: Annotated[
+        UUID | None,
+        Field(
+            description="The oldest other asset of the library with the same bytes, which are stored once."
+        ),
+    ] = None
     problem: Problem | None = None
 
 

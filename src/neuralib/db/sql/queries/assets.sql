@@ -7,6 +7,9 @@ select a.*, b.sha256, b.bytes, b.key, b.media_type
 from assets a join blobs b on b.id = a.blob_id
 where a.owner_id = $1 and a.id = $2
 
+-- name: find_duplicate
+select id from assets where library_id = $1 and blob_id = $2 and id <> $3 order by id limit 1
+
 -- name: list_assets
 select a.*, b.sha256, b.bytes, b.key, b.media_type
 from assets a join blobs b on b.id = a.blob_id

@@ -1,0 +1,137 @@
+"""What is made once from an asset's bytes, at the first request for it: peaks to draw, a light preview to listen to.
+
+Peaks of uploads are there from the start: see assets.py. A request waits `limits.render_wait_s` seconds; the work goes on
+without it. Processes do not wait for each other: of two that make the same, the first to commit is kept.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from . import assets
+from .assets import Beside
+from .audio import PeaksShape, probe
+from .audio.peaks import Pairs, chosen
+from .db import renditions as rows
+from .entities import Asset, AssetKind, Rendition
+from .errors import FieldError, NotAudio, NotFound, StorageUnavailable, ValidationFailed
+from .objects import fetch_file
+from .services import Services
+
+AUTO_POINTS = 4000
+"""What `level=auto` gives at most: more than a screen is wide."""
+MOST_NUMBERS = 1 << 21
+"""In one answer: 4 MiB of 16 bits."""
+
+Render = Callable[[Path, Path], Awaitable[Beside]]
+"""Called with the asset's file and a folder for what it makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which peaks somebody wants. Seconds; `level` is frames a point, None the finest that is not too much."""
+
+    level: int | None = None
+    start: float = 0.0
+    end: float | None = None
+    channels: Literal["mix", "split"] = "mix"
+
+
+@dataclass(frozen=True, slots=True)
+class Waveform:
+    """Peaks to draw. The first point begins `start` frames into the recording; the last may end with it."""
+
+    pairs: Pairs
+    sample_rate: int
+    level: int
+    start: int
+
+
+async def peaks(services: Services, asset: Asset, view: View) -> Waveform | None:
+    """None: they are being made. Raises NotAudio, ValidationFailed, StorageUnavailable, TooBusy, DecodeFailed."""
+    found = await once(services, asset, assets.PEAKS, lambda file, folder: _draw(services, file, folder))
+    return None if found is None else await _waveform(services, found, view)
+
+
+async def _waveform(services: Services, found: Rendition, view: View) -> Waveform:
+    shape = PeaksShape(**found.facts)
+    first, last = _span(shape, view)
+    level = view.level or shape.level_for(last - first, AUTO_POINTS)
+    start, stop = first // level, -(-last // level)
+    lanes = shape.channels if view.channels == "split" else 1
+    if (stop - start) * lanes * 2 > MOST_NUMBERS:
+        detail = (
+            f"{stop - start} points are too many for one answer: choose a coarser level or a shorter span"
+        )
+        raise ValidationFailed(detail, fields=[FieldError("/query/level", "too_many", detail)])
+    at = shape.offset(level)
+    raw = await _read(services, found.key, at + start * shape.width, at + stop * shape.width)
+    return Waveform(chosen(raw, shape, view.channels), shape.sample_rate, level, start * level)
+
+
+def _span(shape: PeaksShape, view: View) -> tuple[int, int]:
+    """The frames [first, last) that are wanted, clipped to the end."""
+    first = int(view.start * shape.sample_rate)
+    last = shape.frames if view.end is None else min(-int(-view.end * shape.sample_rate // 1), shape.frames)
+    if first >= shape.frames:
+        detail = f"the recording ends at {shape.frames / shape.sample_rate:.3f} s"
+        raise ValidationFailed(detail, fields=[FieldError("/query/start_s", "past_the_end", detail)])
+    return first, max(last, first + 1)
+
+
+async def _draw(services: Services, file: Path, folder: Path) -> Beside:
+    info = await probe(file, assets.decode_limits(services.settings.limits), peaks=folder / "peaks")
+    return assets.peaks_beside(folder / "peaks", info)
+
+
+# ── once ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def once(services: Services, asset: Asset, kind: str, render: Render) -> Rendition | None:
+    """What is there, or what `render` makes; None when that takes longer than somebody should wait."""
+    if asset.kind != AssetKind.AUDIO:
+        raise NotAudio(f"asset {asset.id} is of the kind {asset.kind}")
+    async with services.db.statements() as db:
+        found = await rows.find(db, asset.owner_id, asset.blob.id, kind)
+    return found or await services.renders.join(
+        (asset.blob.id, kind),
+        lambda: _make(services, asset, render),
+        services.settings.limits.render_wait_s,
+    )
+
+
+async def _make(services: Services, asset: Asset, render: Render) -> Rendition:
+    with assets.scratch(services.settings.worker.scratch) as folder:
+        assets.scratch_room(services.settings).require(asset.blob.bytes)
+        await _fetch(services, asset, folder / "input")
+        beside = await render(folder / "input", folder)
+        return await _keep(services, asset, beside)
+
+
+async def _fetch(services: Services, asset: Asset, path: Path) -> None:
+    try:
+        await fetch_file(services.objects, asset.blob.key, path)
+    except NotFound as error:
+        raise StorageUnavailable(f"the bytes of asset {asset.id} are missing") from error
+
+
+async def _keep(services: Services, asset: Asset, beside: Beside) -> Rendition:
+    """Ours, or that of another process which was faster. Raises NotFound when the asset has gone meanwhile."""
+    async with assets.kept_beside(services, [beside]) as made, services.db.transaction() as tx:
+        if await rows.insert(tx, asset.owner_id, asset.blob.id, made[0]):
+            return made[0]
+        found = await rows.find(tx, asset.owner_id, asset.blob.id, beside.kind)
+        if found is None:
+            raise NotFound(f"there is no asset {asset.id}")
+        return found
+
+
+async def _read(services: Services, key: str, start: int, stop: int) -> bytes:
+    try:
+        raw = b"".join([chunk async for chunk in services.objects.read(key, start, stop)])
+    except NotFound as error:
+        raise StorageUnavailable("the peaks are missing") from error
+    if len(raw) != stop - start:
+        raise StorageUnavailable("the peaks are cut short")
+    return raw
