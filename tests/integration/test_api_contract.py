@@ -30,6 +30,7 @@ import schemathesis
 from multidict import CIMultiDict
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.parameters import ParameterLocation
+from schemathesis.transport.serialization import Binary
 
 from api_client import Api, Got, check
 from integration.test_api_owners import KINDS, Owner, wav
@@ -60,8 +61,8 @@ def described(**more: Any) -> Any:
 THOROUGH = described(generation={"max-examples": 15})
 QUICK = described(generation={"max-examples": 5}, phases={"coverage": {"enabled": False}})
 TRIES = 60
-WORDS = {"model": "echo", "operation": "echo"}
-"""What a schema cannot know: the names of what is installed."""
+WORDS = {"model": "echo", "operation": "echo", "params": {}}
+"""What a schema cannot know: what is installed, and what that takes."""
 REQUEST_S = 30.0
 WAIT_S = 0.05
 
@@ -99,6 +100,7 @@ class Site:
     url: str
     headers: dict[str, str]
     ids: dict[str, str] = field(default_factory=dict)
+    archive: bytes = b""
     settled_for: str = ""
     pleased: set[str] = field(default_factory=set)
     """The operations that were seen to succeed."""
@@ -119,30 +121,34 @@ class Site:
         return got
 
     def settle(self, *, idle: bool) -> None:
-        self.ids = asyncio.run(self._settle(idle))
+        asyncio.run(self._settle(idle))
 
-    async def _settle(self, idle: bool) -> dict[str, str]:
+    async def _settle(self, idle: bool) -> None:
         async with Api(self.url, self.headers) as api:
             owner = Owner(uuid.uuid4(), api)
             await owner.settle()
             if idle:
                 await api.post(f"/jobs/{owner.ids['job']}/cancel")
-            return owner.ids
+            self.ids = owner.ids
+            self.archive = (await api.get(f"/assets/{self.ids['asset']}/export.zip")).content
 
     def _fill(self, case: schemathesis.Case) -> None:
-        assert case.meta is not None
-        for place, location in (
-            ("path_parameters", ParameterLocation.PATH),
-            ("query", ParameterLocation.QUERY),
-            ("body", ParameterLocation.BODY),
+        meta = case.meta
+        assert meta is not None
+        for part, location in (
+            (case.path_parameters, ParameterLocation.PATH),
+            (case.query, ParameterLocation.QUERY),
+            (case.body, ParameterLocation.BODY),
         ):
-            if not case.meta.is_negative_at(location):
-                setattr(case, place, self._filled(getattr(case, place)))
+            if isinstance(part, dict) and not meta.is_negative_at(location):
+                part.update(self._filled(part))  # in place: an edit, not another case
 
     def _filled(self, value: Any, name: str = "") -> Any:
         match value:
-            case dict():
-                return type(value)((key, self._filled(each, key)) for key, each in value.items())
+            case dict() if name not in WORDS:
+                return {key: self._filled(each, key) for key, each in value.items()}
+            case list() if name == "file":
+                return [Binary(wav()) for _ in value]
             case list():
                 return [self._filled(each, name) for each in value]
         return self._filling(value, name)
@@ -153,10 +159,10 @@ class Site:
                 return brief(value)
             case str() if name in KINDS and value != "null":
                 return self.ids[KINDS[name]]
-            case str() if name in WORDS:
+            case _ if name in WORDS:
                 return WORDS[name]
-            case _ if name == "file":
-                return wav()
+            case _ if name == "file":  # where one is asked for
+                return Binary(self.archive)
         return value
 
 
