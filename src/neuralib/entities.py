@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -35,6 +35,16 @@ class JobState(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out"
+
+
+class RunState(StrEnum):
+    """Where a run stands. `partial`: some of it did well."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 class AssetKind(StrEnum):
@@ -232,6 +242,47 @@ class Job:
     started_at: datetime | None
     finished_at: datetime | None
     metadata: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The jobs of one pipeline on one track, in their order. `steps` are as `pipelines.RunStep` writes them; `waiting`
+    of them have not begun.
+    """
+
+    id: UUID
+    owner_id: UUID
+    pipeline: str
+    steps: Sequence[Facts]
+    asset_id: UUID | None
+    output: Facts
+    priority: int
+    max_attempts: int
+    timeout_s: float
+    rerun: bool
+    metadata: Facts
+    waiting: int
+    state: RunState = RunState.RUNNING
+    cancel_requested: bool = False
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One input of one step of a run, and its job; without one, `error` says why, or there was nothing to do. `made`:
+    the job is there because of this run. `fraction` is the farthest that the job has been.
+    """
+
+    run_id: UUID
+    step: str
+    input_id: UUID | None
+    job_id: UUID | None = None
+    made: bool = False
+    fraction: float = 0.0
+    error: Facts | None = None
+    state: JobState | None = None
+    job_error: Facts | None = None
 
 
 @dataclass(frozen=True, slots=True)

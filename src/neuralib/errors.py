@@ -10,12 +10,13 @@ The edges translate: `api/problems.py` into RFC 9457 problem+json, `cli.py` into
     │   ├── UnsupportedAudio, DecodeFailed, NonFiniteAudio, AudioTooShort, AudioTooLong, InvalidArchive, NotAudio
     │   ├── UnknownModel, UnknownOperation, InputUnsupported, ModelLicenseForbidden
     │   ├── RegionOutOfBounds
-    │   ├── AlreadyExists, JobNotCancellable, AssetInUse, IdempotencyInProgress, IdempotencyKeyReused
+    │   ├── AlreadyExists, JobNotCancellable, RunNotCancellable, AssetInUse, SourceDeleted, IdempotencyInProgress, IdempotencyKeyReused
     │   └── ConfigurationError, PortInUse, DataDirInUse, DatabaseTooNew, MissingFile
     ├── Unavailable           the world may mend it: retried with backoff
     │   ├── StorageUnavailable, QueueUnavailable, DatabaseUnavailable, IssuerUnavailable, StorageFull, TooBusy
     │   └── WeightsUnavailable, OutOfMemory, WorkerLost
     ├── ExecutorFailed        the model broke on this input; ModelLoadFailed, WeightsChecksumMismatch, JobTimeout
+    ├── DependencyFailed      what it takes from did not come
     ├── Cancelled             somebody asked for it
     └── Interrupted           we are shutting down: costs no attempt
 """
@@ -159,6 +160,20 @@ class JobNotCancellable(Conflict):
 
     code = "job-not-cancellable"
     mend = "Nothing to do: read the job's state."
+
+
+class RunNotCancellable(Conflict):
+    """The run has already ended."""
+
+    code = "run-not-cancellable"
+    mend = "Nothing to do: read the run's state."
+
+
+class SourceDeleted(Conflict):
+    """What the job was to read has been deleted."""
+
+    code = "source-deleted"
+    mend = "Upload or make it again."
 
 
 class AssetInUse(Conflict):
@@ -544,6 +559,13 @@ class JobTimeout(ExecutorFailed):
 
 
 # ── neither failure nor success ───────────────────────────────────────────────────────────────────────
+
+
+class DependencyFailed(NeuralibError):
+    """What this takes from has failed."""
+
+    code = "dependency-failed"
+    mend = "See the error of the step that the detail names."
 
 
 class Cancelled(NeuralibError):

@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from . import quotas
+from . import quotas, succession
 from .assets import MEDIA_TYPES, clean_name, decode_limits, object_key, scratch_room
 from .audio import Recording, decode, encode
 from .db import Connection
@@ -30,7 +30,7 @@ from .errors import Cancelled, Interrupted, JobTimeout, NeuralibError, StorageFu
 from .executors import AudioOutput, FileOutput, Input, registry
 from .objects import fetch_file, is_full, put_file
 from .objects.blocks import disk_errors
-from .pipeline import asset_event, job_event
+from .pipeline import TERMINAL, asset_event, job_event
 from .progress import Progress
 from .runner import Outcome, Runner, outlasting
 from .services import Services
@@ -346,8 +346,15 @@ class Execution:
                 await event_rows.append(tx, asset_event("created", output))
             await event_rows.append(tx, job_event("succeeded", finished, outputs))
             await quotas.require_kept(tx, self._services.settings.limits, job.owner_id)
+            following = await succession.follow(tx, finished)
         log.info("job.succeeded", **self._timings)
-        await self._services.bus.wake(job.owner_id)
+        await self._call(following)
+
+    async def _call(self, models: set[str]) -> None:
+        """Tell who listens, and the workers that have something to do now."""
+        await self._services.bus.wake(self.job.owner_id)
+        for model in models:
+            await self._services.queues.ring(model)
 
     # ── other ends ────────────────────────────────────────────────────────────────────────────────────
 
@@ -355,9 +362,10 @@ class Execution:
         """What `carry_out` returns."""
         after: Job | None = None
         kind, delay = "", timedelta(0)
+        following: set[str] = set()
 
         async def end() -> None:
-            nonlocal after, kind, delay
+            nonlocal after, kind, delay, following
             async with self._services.db.transaction() as tx:
                 after, kind, delay = await self._change(tx, error)
                 await asset_rows.expire_pending(tx, self._keys)
@@ -365,14 +373,14 @@ class Execution:
                     await event_rows.append(
                         tx, job_event(kind, after, error=dict(after.error or error.as_dict()))
                     )
+                    if after.state in TERMINAL:
+                        following = await succession.follow(tx, after)
 
         await self._patiently(end)
         log.info("job.ended", kind=kind, code=error.code, detail=error.detail, fenced=after is None)
-        await self._services.bus.wake(self.job.owner_id)
-        if after is None or after.state is not JobState.QUEUED:
-            return None
-        await self._services.queues.ring(self.job.model)
-        return delay.total_seconds()
+        again = after is not None and after.state is JobState.QUEUED
+        await self._call({self.job.model} if again else following)
+        return delay.total_seconds() if again else None
 
     async def _change(self, tx: Connection, error: NeuralibError) -> tuple[Job | None, str, timedelta]:
         """The job after this error, the event that tells of it, and how long it waits. None: it is not ours any more."""

@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from . import orders, quotas, recipes
+from . import orders, recipes, succession
 from .audio import AudioInfo
-from .config import Limits, Settings
+from .config import Settings
 from .db import Connection, job_inputs
 from .db import assets as asset_rows
 from .db import events as event_rows
@@ -21,7 +21,6 @@ from .errors import (
     Cancelled,
     FieldError,
     JobNotCancellable,
-    TooManyJobs,
     ValidationFailed,
     WorkerLost,
 )
@@ -88,16 +87,12 @@ async def submit(services: Services, owner: UUID, request: JobRequest) -> JobVie
     """
     executor, checkpoint = services.registry.choose(request.operation, request.model)
     params = registry.validate(executor, dict(request.params))
-    if request.format not in FORMATS:
-        raise ValidationFailed(
-            f"format must be one of {', '.join(FORMATS)}",
-            fields=[FieldError("/outputs/format", "enum", f"must be one of {', '.join(FORMATS)}")],
-        )
+    require_format(request.format)
     async with services.db.transaction() as tx:
         inputs = request.inputs or [JobInput(request.asset_id)]
         assets = await asset_rows.share(tx, owner, [each.asset_id for each in inputs])
         work = _Work(executor, checkpoint, params, inputs, assets)
-        _check(work)
+        check(executor, checkpoint, params, work.named)
         if request.library_id is not None:
             await library_rows.share(tx, owner, request.library_id)
         await library_rows.lock_owner(
@@ -110,6 +105,13 @@ async def submit(services: Services, owner: UUID, request: JobRequest) -> JobVie
     await asyncio.gather(services.queues.ring(job.model), services.bus.wake(owner))
     async with services.db.statements() as db:
         return JobView(job, inputs, (), await rows.position(db, job.id))
+
+
+def require_format(name: str) -> None:
+    """Raises ValidationFailed unless audio can be written so."""
+    if name not in FORMATS:
+        detail = f"must be one of {', '.join(FORMATS)}"
+        raise ValidationFailed(f"format {detail}", fields=[FieldError("/outputs/format", "enum", detail)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +129,23 @@ class _Work:
         return [(each.name, asset) for each, asset in zip(self.inputs, self.assets, strict=True)]
 
 
-def _check(work: _Work) -> None:
-    """What a schema cannot say, such as a stem these weights do not have, the executor refuses."""
-    given = [
+def check(
+    executor: type[Executor[Any]],
+    checkpoint: str | None,
+    params: Params,
+    given: Sequence[tuple[str | None, Asset]],
+) -> None:
+    """What a schema cannot say, such as a stem these weights do not have, the executor refuses. Each input comes with
+    its name.
+    """
+    infos = [
         InputInfo(asset.kind, asset.blob.media_type, name, info_of(asset) if asset.audio else None)
-        for name, asset in work.named
+        for name, asset in given
     ]
-    check_inputs(work.executor.name, work.executor.takes, given)
-    work.executor.check(given, work.params)
-    weights = registry.checkpoint(work.executor, work.checkpoint) if work.checkpoint else None
-    work.executor.plan(info_of(work.assets[0]), work.params, weights)
+    check_inputs(executor.name, executor.takes, infos)
+    executor.check(infos, params)
+    weights = registry.checkpoint(executor, checkpoint) if checkpoint else None
+    executor.plan(info_of(given[0][1]), params, weights)
 
 
 async def _find_or_place(
@@ -152,7 +161,7 @@ async def _find_or_place(
             raise AlreadyExists(f"job {same.id} is the same and {_standing(same)}")
         if same is not None:
             return same, True
-    await _require_place(tx, services.settings.limits, order.owner)
+    await orders.require_place(tx, services.settings.limits, order.owner)
     return await orders.place(tx, order), False
 
 
@@ -177,15 +186,6 @@ def _order(settings: Settings, request: JobRequest, work: _Work) -> Order:
         id=request.id,
         inputs=request.inputs,
     )
-
-
-async def _require_place(tx: Connection, limits: Limits, owner: UUID) -> None:
-    """Raises TooManyJobs, QuotaExceeded."""
-    if await rows.count_active(tx, owner) >= limits.jobs_per_owner:
-        raise TooManyJobs(f"{limits.jobs_per_owner} of your jobs are waiting or running")
-    if await rows.count_waiting(tx, limits.jobs_waiting) >= limits.jobs_waiting:
-        raise TooManyJobs(f"the queue is full: {limits.jobs_waiting} jobs are waiting")
-    await quotas.require_room(tx, limits, owner)
 
 
 def _standing(job: Job) -> str:
@@ -253,6 +253,7 @@ async def cancel(services: Services, owner: UUID, job: UUID) -> JobView:
     """A waiting job is cancelled at once; a running one within one window. Cancelling twice is fine. Raises
     NotFound; JobNotCancellable when it ended otherwise.
     """
+    ringing: set[str] = set()
     async with services.db.transaction() as tx:
         found = await rows.get(tx, owner, job, lock=True)
         inputs = (await job_inputs.of_jobs(tx, owner, [job]))[job]
@@ -263,9 +264,14 @@ async def cancel(services: Services, owner: UUID, job: UUID) -> JobView:
         cancelled = await rows.cancel_queued(tx, job, Cancelled().as_dict())
         if cancelled is not None:
             await event_rows.append(tx, job_event("cancelled", cancelled))
+            ringing = await succession.follow(tx, cancelled)
         after = cancelled or await rows.request_cancel(tx, job)
     assert after is not None
-    await asyncio.gather(services.queues.ring_cancel(job), services.bus.wake(owner))
+    await asyncio.gather(
+        services.queues.ring_cancel(job),
+        *(services.queues.ring(model) for model in ringing),
+        services.bus.wake(owner),
+    )
     return JobView(after, inputs)
 
 
@@ -285,8 +291,7 @@ async def rescue(services: Services, limit: int = 100) -> int:
             kind = "retrying" if state is JobState.QUEUED else state.value
             await event_rows.append(tx, job_event(kind, job, error=error.as_dict()))
             owners.add(job.owner_id)
-            if state is JobState.QUEUED:
-                models.add(job.model)
+            models |= {job.model} if state is JobState.QUEUED else await succession.follow(tx, job)
     for model in models:
         await services.queues.ring(model)
     for owner in owners:

@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from . import quotas
+from .config import Limits
 from .db import Connection, job_inputs
 from .db import events as event_rows
 from .db import jobs as rows
 from .entities import Job, JobInput, new_id
+from .errors import TooManyJobs
 from .pipeline import job_event
 
 
@@ -32,6 +35,17 @@ class Order:
     id: UUID | None = None
     inputs: Sequence[JobInput] = ()
     """All of them, `asset` first, when there are several or the only one has a name."""
+
+
+async def require_place(tx: Connection, limits: Limits, owner: UUID, jobs: int = 1) -> None:
+    """Whether so many jobs more may wait; the owner is locked. Raises TooManyJobs, QuotaExceeded."""
+    if await rows.count_active(tx, owner) + jobs > limits.jobs_per_owner:
+        raise TooManyJobs(
+            f"{limits.jobs_per_owner} of your jobs may wait or run; {jobs} more would be too many"
+        )
+    if await rows.count_waiting(tx, limits.jobs_waiting) >= limits.jobs_waiting:
+        raise TooManyJobs(f"the queue is full: {limits.jobs_waiting} jobs are waiting")
+    await quotas.require_room(tx, limits, owner)
 
 
 async def find_same(tx: Connection, order: Order) -> Job | None:

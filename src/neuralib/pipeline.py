@@ -1,7 +1,6 @@
 """What may follow what, with no input or output: the changes of a job's state, and what the world is told of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -111,40 +110,3 @@ def asset_event(kind: str, asset: Asset) -> Event:
 def stamp(at: datetime | None) -> str | None:
     """RFC 3339 in UTC."""
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z") if at else None
-
-
-# ── the jobs of one song ──────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One job of a song, on the track or on the stems that it takes."""
-
-    model: str
-    stems: frozenset[str] | None = None
-    """None: whatever there is."""
-
-    def takes(self, stem: str | None) -> bool:
-        return stem is None or self.stems is None or stem in self.stems
-
-
-PITCHED = frozenset({"vocals", "bass", "other", "guitar", "piano"})
-AFTER_SEPARATION = {"midi": PITCHED, "transcribe": frozenset({"vocals"})}
-"""What listens to stems when there are some: notes of what has pitch, words of who sings."""
-
-
-def first_steps(operations: Mapping[str, str]) -> list[Step]:
-    """What starts at once, given the operation of each model: everything that does not wait for stems."""
-    waits = AFTER_SEPARATION if "separate" in operations.values() else {}
-    return [Step(model) for model, operation in operations.items() if operation not in waits]
-
-
-def next_steps(operations: Mapping[str, str], ended: str, *, succeeded: bool) -> list[Step]:
-    """What starts when an operation ended. Without stems the others listen to the track itself."""
-    if ended != "separate":
-        return []
-    return [
-        Step(model, AFTER_SEPARATION[operation] if succeeded else None)
-        for model, operation in operations.items()
-        if operation in AFTER_SEPARATION
-    ]

@@ -5,19 +5,22 @@ stores that live for as long as the command.
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from . import __version__, assets, jobs, libraries
-from .entities import Asset, AssetKind, Job, JobState
-from .errors import Cancelled, MissingFile
+from . import __version__, assets, jobs, libraries, runs
+from .entities import Asset, AssetKind, Job, JobState, RunState
+from .errors import Cancelled, MissingFile, RunNotCancellable
 from .events import Listener
-from .jobs import JobRequest, JobView
+from .jobs import JobView
 from .objects import fetch_file
-from .pipeline import TERMINAL, Step, first_steps, next_steps, snapshot, stamp
+from .pipeline import TERMINAL, snapshot, stamp
+from .pipelines import of_models
+from .runs import Override, RunRequest, RunView
 from .services import Services
 
 POLL_S = 1.0
@@ -54,18 +57,24 @@ async def process(services: Services, path: Path, into: Path, wanted: Wanted, on
 
     Raises MissingFile, UnsupportedAudio and its kin, UnknownModel; a job that fails is in `Song.failed`.
     """
+    operations = {m: services.registry.choose(None, m)[0].operation for m in wanted.models}
     owner = await libraries.ensure_local_owner(services)
     library = await libraries.create(services, owner, name=path.stem[: assets.MAX_NAME] or "song")
     track = await assets.upload(services, owner, library.id, assets.Upload(path.name, _read(path)))
     song = Song(track)
     await asyncio.to_thread(_make_folder, into)
     with services.bus.listen(owner) as listener:
-        run = _Run(services, owner, song, wanted, listener, on_change)
+        overrides = {model: Override(params=params) for model, params in wanted.params.items()}
+        request = RunRequest(track.id, overrides, wanted.format)
+        run = await runs.start(services, owner, of_models(operations), request)
         try:
-            await run.to_the_end()
+            await _Following(services, owner, song, on_change).to_the_end(run, listener)
         except asyncio.CancelledError:
-            await run.cancel()
+            with suppress(RunNotCancellable):
+                await runs.cancel(services, owner, run.run.id)
             raise
+    if any(view.job.state is JobState.CANCELLED for view in song.done):
+        raise Cancelled
     for view in song.done:
         for asset in view.outputs:
             song.files.append(await _write(services, asset, into, song))
@@ -74,67 +83,50 @@ async def process(services: Services, path: Path, into: Path, wanted: Wanted, on
     return song
 
 
-class _Run:
-    """The jobs of one song: submits those that can start, follows them, submits those that waited for them."""
+class _Following:
+    """Tells of the jobs of a run until it has ended."""
 
-    def __init__(
-        self,
-        services: Services,
-        owner: UUID,
-        song: Song,
-        wanted: Wanted,
-        listener: Listener,
-        on_change: OnChange,
-    ) -> None:
+    def __init__(self, services: Services, owner: UUID, song: Song, on_change: OnChange) -> None:
         self._services = services
         self._owner = owner
         self._song = song
-        self._wanted = wanted
-        self._listener = listener
         self._on_change = on_change
         self._open: dict[UUID, str] = {}
+        self._told: set[UUID] = set()
 
-    async def to_the_end(self) -> None:
-        operations = {m: self._services.registry.choose(None, m)[0].operation for m in self._wanted.models}
-        for step in first_steps(operations):
-            await self._submit(step, self._song.track)
-        while self._open:
-            await self._listener.wait(POLL_S)
-            for data in self._listener.take_progress():
+    async def to_the_end(self, run: RunView, listener: Listener) -> None:
+        while True:
+            await self._look(run)
+            if run.run.state is not RunState.RUNNING:
+                return
+            await listener.wait(POLL_S)
+            for data in listener.take_progress():
                 job = UUID(str(data["job_id"]))
                 if job in self._open:
                     self._on_change(job, self._open[job], {"state": "running", "progress": data})
-            for view in await jobs.page(self._services, self._owner, ids=list(self._open), limit=100):
-                await self._follow(view, operations)
+            run = await runs.get(self._services, self._owner, run.run.id)
 
-    async def cancel(self) -> None:
-        for job in self._open:
-            await jobs.cancel(self._services, self._owner, job)
+    async def _look(self, run: RunView) -> None:
+        """What is new and what has ended since the last look."""
+        stems = {asset.id: asset.stem or "" for asset in run.outputs}
+        steps = {step.id: step.operation for step in run.steps}
+        labels = {
+            part.job_id: f"{steps[part.step]} {stems.get(part.input_id, '') if part.input_id else ''}".strip()
+            for part in run.parts
+            if part.job_id is not None and part.job_id not in self._told
+        }
+        for view in reversed(await jobs.page(self._services, self._owner, ids=list(labels), limit=100)):
+            self._tell(view, labels[view.job.id])
 
-    async def _follow(self, view: JobView, operations: dict[str, str]) -> None:
+    def _tell(self, view: JobView, label: str) -> None:
         job = view.job
-        if job.state not in TERMINAL:
-            return
-        self._on_change(job.id, self._open.pop(job.id), snapshot(job))
-        self._song.done.append(view)
-        if job.state is JobState.CANCELLED:
-            raise Cancelled
-        for step in next_steps(operations, job.operation, succeeded=job.state is JobState.SUCCEEDED):
-            for asset in view.outputs or [self._song.track]:
-                if step.takes(asset.stem):
-                    await self._submit(step, asset)
-
-    async def _submit(self, step: Step, asset: Asset) -> None:
-        request = JobRequest(
-            asset.id,
-            model=step.model,
-            params=self._wanted.params.get(step.model, {}),
-            format=self._wanted.format,
-        )
-        view = await jobs.submit(self._services, self._owner, request)
-        label = f"{view.job.operation} {asset.stem or ''}".strip()
-        self._open[view.job.id] = label
-        self._on_change(view.job.id, label, snapshot(view.job))
+        if job.id not in self._open or job.state in TERMINAL:
+            self._on_change(job.id, label, snapshot(job))
+        self._open[job.id] = label
+        if job.state in TERMINAL:
+            self._open.pop(job.id)
+            self._told.add(job.id)
+            self._song.done.append(view)
 
 
 # ── writing ───────────────────────────────────────────────────────────────────────────────────────────

@@ -43,6 +43,7 @@ KINDS = {
     "key": "key",
     "region": "region",
     "id": "region",
+    "run": "run",
 }
 """What a path, a query or a body calls an id, and what it is an id of."""
 
@@ -69,6 +70,7 @@ class Owner:
         region = await self.api.post(
             f"/assets/{asset['id']}/regions", {"start_s": 0, "end_s": 0.05, "name": self.mark}
         )
+        run = await self.api.post("/pipelines/stems/runs", {"asset_id": asset["id"]})
         made = {
             "library": library.json,
             "asset": asset,
@@ -76,6 +78,7 @@ class Owner:
             "key": key.json,
             "region": region.json,
             "export": export.json,
+            "run": run.json,
         }
         self.ids = {kind: body["id"] for kind, body in made.items()}
 
@@ -161,7 +164,7 @@ class Slot:
 
 def slots_of(route: Route) -> list[Slot]:
     return [
-        *(Slot("path", name) for name in re.findall(r"{(\w+)}", route.path)),
+        *(Slot("path", name) for name in re.findall(r"{(\w+)}", route.path) if name != "slug"),
         *(Slot("query", name) for name in sorted(uuid_members(route.query))),
         *(Slot("body", name) for name in sorted(uuid_members(route.body) | uuid_members(route.form))),
     ]
@@ -173,6 +176,8 @@ def request_of(
     """A request that is good in all but what is put into `slot`; the other ids are `ids`."""
 
     def of(where: str, name: str) -> str:
+        if name == "slug":
+            return "stems"
         return filling if slot == Slot(where, name) else ids[KINDS[name]]
 
     path = re.sub(r"{(\w+)}", lambda found: of("path", found[1]), route.path)
@@ -189,6 +194,7 @@ def request_of(
             "create_region": {"kind": "marker", "start_s": 0.05},
             "replace_regions": {"items": [{"id": of("body", "id"), "start_s": 0, "end_s": 0.05}]},
             "update_region": {"color": "#ffffff"},
+            "create_run": {"asset_id": of("body", "asset_id")},
             "create_job": {
                 "model": "echo",
                 "inputs": [{"asset_id": of("body", "asset_id")}],

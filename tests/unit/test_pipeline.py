@@ -10,15 +10,12 @@ from neuralib.entities import Job, JobState, new_id
 from neuralib.pipeline import (
     TERMINAL,
     TRANSITIONS,
-    first_steps,
     job_event,
     next_after_crash,
-    next_steps,
     snapshot,
     stamp,
 )
 
-ALL = {"demucs": "separate", "basic-pitch": "midi", "whisper": "transcribe"}
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -99,30 +96,6 @@ def test_events_carry_no_parameters():
 def test_times_are_rfc_3339_in_utc():
     assert stamp(NOW) == "2026-01-02T03:04:05Z"
     assert stamp(None) is None
-
-
-def test_notes_and_words_wait_for_stems_when_there_will_be_some():
-    assert [s.model for s in first_steps(ALL)] == ["demucs"]
-    assert {s.model for s in next_steps(ALL, "separate", succeeded=True)} == {"basic-pitch", "whisper"}
-
-
-def test_without_separation_everything_starts_at_once():
-    without = {"basic-pitch": "midi", "whisper": "transcribe", "mine": "sparkle"}
-    assert [s.model for s in first_steps(without)] == list(without)
-    assert next_steps(without, "midi", succeeded=True) == []
-
-
-def test_words_come_from_the_vocals_and_notes_from_what_has_pitch():
-    steps = {s.model: s for s in next_steps(ALL, "separate", succeeded=True)}
-    assert [stem for stem in ("vocals", "drums", "bass", "other") if steps["whisper"].takes(stem)] == [
-        "vocals"
-    ]
-    assert not steps["basic-pitch"].takes("drums")
-    assert all(steps["basic-pitch"].takes(stem) for stem in ("vocals", "bass", "other"))
-
-
-def test_when_separation_failed_the_others_listen_to_the_track():
-    assert all(s.takes(None) for s in next_steps(ALL, "separate", succeeded=False))
 
 
 def test_ids_sort_as_they_were_made():

@@ -16,6 +16,8 @@ from .routes import FORM, Route, every_problem, known_headers
 from .schemas.problems import Problem
 
 REF = "#/components/schemas/{model}"
+ID = {"type": "string", "format": "uuid"}
+SLUG = {"type": "string"}
 SECURITY = {
     "bearer": {
         "type": "http",
@@ -103,7 +105,7 @@ def _operation(route: Route) -> dict[str, Any]:
 
 def _path(route: Route) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+        {"name": name, "in": "path", "required": True, "schema": SLUG if name == "slug" else ID}
         for name in re.findall(r"{(\w+)}", route.path)
     ]
 

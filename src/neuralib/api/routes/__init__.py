@@ -4,7 +4,7 @@
 its bodies in schemas/, and one of handlers.
 """
 
-from . import assets, events, exports, jobs, keys, libraries, models, peaks, regions, service
+from . import assets, events, exports, jobs, keys, libraries, models, peaks, regions, runs, service
 from .route import FORM, SSE, Handler, Route, every_problem, known_headers
 
 __all__ = ["FORM", "ROUTES", "SSE", "Handler", "Route", "every_problem", "known_headers"]
@@ -16,6 +16,7 @@ ROUTES: tuple[Route, ...] = (
     *peaks.ROUTES,
     *exports.ROUTES,
     *jobs.ROUTES,
+    *runs.ROUTES,
     *events.ROUTES,
     *models.ROUTES,
     *keys.ROUTES,

@@ -69,7 +69,7 @@ class JobOutputs(Request):
     library_id: Annotated[UUID | None, Field(description="Default: the library of the input.")] = None
 
 
-def _small(value: dict[str, Any]) -> dict[str, Any]:
+def small(value: dict[str, Any]) -> dict[str, Any]:
     if len(str(value)) > MAX_METADATA:
         raise ValueError(f"may have at most {MAX_METADATA} characters")
     return value
@@ -103,9 +103,7 @@ class NewJob(Request):
             "with that one, run it again, or refuse."
         ),
     ] = "reuse"
-    metadata: Annotated[
-        dict[str, Any], AfterValidator(_small), Field(description="Given back as it is.")
-    ] = {}
+    metadata: Annotated[dict[str, Any], AfterValidator(small), Field(description="Given back as it is.")] = {}
 
 
 class Progress(BaseModel):

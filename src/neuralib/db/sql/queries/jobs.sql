@@ -33,7 +33,9 @@ order by id desc
 limit $7
 
 -- name: count_active_jobs
-select count(*) from jobs where owner_id = $1 and state in ('queued', 'running')
+-- What waits in a run counts before there is a job.
+select (select count(*) from jobs where owner_id = $1 and state in ('queued', 'running'))
+     + (select coalesce(sum(waiting), 0) from runs where owner_id = $1 and state = 'running')
 
 -- name: count_waiting_jobs
 -- Of all owners; counting stops at $1.
@@ -149,7 +151,14 @@ where j.id = held.id and j.attempt = held.attempt and j.state = 'running'
 returning j.id, j.attempt, j.cancel_requested
 
 -- name: save_progress
-update jobs set progress = $3 where id = $1 and attempt = $2 and state = 'running'
+-- Runs keep the farthest that a job has been.
+with saved as (
+    update jobs set progress = $3 where id = $1 and attempt = $2 and state = 'running' returning id
+), told as (
+    update run_parts set fraction = greatest(fraction, ($3::jsonb ->> 'fraction')::float8)
+    where job_id in (select id from saved)
+)
+select from saved
 
 -- name: finish_job
 -- The fence: only the holder of the current attempt may end a job.
