@@ -9,6 +9,9 @@ import jsonschema
 import pytest
 import yaml
 
+from neuralib.api.health import NEEDLESS
+from neuralib.executors.registry import load_registry
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -36,6 +39,12 @@ def test_there_is_a_worker_per_model_on_cpu_and_on_gpu(compose):
         assert gpu["profiles"] == ["gpu"]
         assert gpu["build"]["target"] == "cuda"
         assert gpu["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+
+
+def test_whatever_is_built_in_has_a_worker(compose):
+    commands = [s.get("command", []) for s in compose["services"].values()]
+    served = {word for command in commands if command[0:1] == ["worker"] for word in command[1:]}
+    assert served >= set(load_registry().names) - NEEDLESS
 
 
 def test_only_the_api_is_published(compose):

@@ -195,6 +195,7 @@ def request_of(
             "replace_regions": {"items": [{"id": of("body", "id"), "start_s": 0, "end_s": 0.05}]},
             "update_region": {"color": "#ffffff"},
             "create_run": {"asset_id": of("body", "asset_id")},
+            "mix_asset": {"outputs": {"library_id": of("body", "library_id")}},
             "create_job": {
                 "model": "echo",
                 "inputs": [{"asset_id": of("body", "asset_id")}],

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -13,17 +14,26 @@ from neuralib.pipeline import PRIORITIES, TERMINAL, snapshot
 
 from .calls import Call, decode_cursor
 from .replies import page, reply
-from .schemas.jobs import JobQuery, JobsQuery, Lane, NewJob
+from .schemas.jobs import JobOptions, JobQuery, JobsQuery, Lane, NewJob
 
 
 async def create_job(call: Call, body: NewJob) -> web.Response:
-    """202; 200 for a job that was there already, or when `Prefer: wait=N` saw it end."""
     request = JobRequest(
-        asset_id=body.inputs[0].asset_id,
+        body.inputs[0].asset_id,
         inputs=_inputs(body),
         operation=body.operation,
         model=body.model,
         params=body.params,
+    )
+    return await accept(call, request, body)
+
+
+async def accept(call: Call, request: JobRequest, body: JobOptions) -> web.Response:
+    """Submit what is asked with the options of the body. 202; 200 for a job that was there already, or when
+    `Prefer: wait=N` saw it end.
+    """
+    request = replace(
+        request,
         format=body.outputs.format,
         library_id=body.outputs.library_id,
         priority=PRIORITIES[body.priority],

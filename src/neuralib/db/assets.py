@@ -132,6 +132,11 @@ async def of_ids(tx: Connection, owner: UUID, ids: Sequence[UUID], *, tree: bool
     return [_asset(row) for row in await tx.all("export_assets", owner, ids, tree, limit)]
 
 
+async def newest_stems(tx: Connection, owner: UUID, asset: UUID) -> list[Asset]:
+    """What the last separation of the asset made and is still there, by name."""
+    return [_asset(row) for row in await tx.all("newest_stems", owner, asset)]
+
+
 async def share(tx: Connection, owner: UUID, assets: Sequence[UUID]) -> list[Asset]:
     """These assets, in this order; they cannot be deleted before the transaction ends. Raises NotFound."""
     found = {row["id"]: _asset(row) for row in await tx.all("share_assets", owner, assets)}

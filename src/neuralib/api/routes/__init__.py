@@ -4,7 +4,7 @@
 its bodies in schemas/, and one of handlers.
 """
 
-from . import assets, events, exports, jobs, keys, libraries, models, peaks, regions, runs, service
+from . import assets, events, exports, jobs, keys, libraries, mixes, models, peaks, regions, runs, service
 from .route import FORM, SSE, Handler, Route, every_problem, known_headers
 
 __all__ = ["FORM", "ROUTES", "SSE", "Handler", "Route", "every_problem", "known_headers"]
@@ -17,6 +17,7 @@ ROUTES: tuple[Route, ...] = (
     *exports.ROUTES,
     *jobs.ROUTES,
     *runs.ROUTES,
+    *mixes.ROUTES,
     *events.ROUTES,
     *models.ROUTES,
     *keys.ROUTES,

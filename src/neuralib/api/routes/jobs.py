@@ -1,11 +1,31 @@
 """Jobs and their queues."""
 
+from collections.abc import Mapping
+
 from neuralib import errors
 from neuralib.api import jobs
 from neuralib.api.schemas.jobs import Job, JobPage, JobQuery, JobsQuery, NewJob, QueueState
 from neuralib.entities import Scope
 
-from .route import V1, Route, json_of
+from .route import V1, Answer, Route, json_of
+
+SUBMITTED: Mapping[int, Answer] = {
+    202: json_of(Job, "Accepted: it will end in one result or one error.", "Location"),
+    200: json_of(
+        Job, "The same job was there already, or it ended within the wait that was asked for.", "Location"
+    ),
+}
+WAIT = {"Prefer": "wait=N: answer when the job has ended, or after N seconds (at most 60)."}
+REFUSED = (
+    errors.NotFound,
+    errors.UnknownModel,
+    errors.UnknownOperation,
+    errors.InputUnsupported,
+    errors.AlreadyExists,
+    errors.TooManyJobs,
+    errors.QuotaExceeded,
+)
+"""Of whatever submits a job: its answers, its header, its problems."""
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -25,25 +45,10 @@ ROUTES: tuple[Route, ...] = (
         f"{V1}/jobs",
         jobs.create_job,
         "Run a model on an asset.",
-        {
-            202: json_of(Job, "Accepted: it will end in one result or one error.", "Location"),
-            200: json_of(
-                Job,
-                "The same job was there already, or it ended within the wait that was asked for.",
-                "Location",
-            ),
-        },
+        SUBMITTED,
         body=NewJob,
-        headers={"Prefer": "wait=N: answer when the job has ended, or after N seconds (at most 60)."},
-        problems=(
-            errors.NotFound,
-            errors.UnknownModel,
-            errors.UnknownOperation,
-            errors.InputUnsupported,
-            errors.AlreadyExists,
-            errors.TooManyJobs,
-            errors.QuotaExceeded,
-        ),
+        headers=WAIT,
+        problems=REFUSED,
         scope=Scope.JOBS,
     ),
     Route(

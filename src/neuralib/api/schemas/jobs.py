@@ -75,7 +75,24 @@ def small(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-class NewJob(Request):
+class JobOptions(Request):
+    """What every job may be asked, whatever it computes."""
+
+    outputs: JobOutputs = JobOutputs()
+    priority: Priority = "normal"
+    timeout_s: Annotated[float, Field(gt=0, le=86400)] = 3600.0
+    max_attempts: Annotated[int, Field(ge=1, le=10)] | None = None
+    on_existing: Annotated[
+        Literal["reuse", "rerun", "fail"],
+        Field(
+            description="When the same job waits or runs, or succeeded and all that it made is still there: answer "
+            "with that one, run it again, or refuse."
+        ),
+    ] = "reuse"
+    metadata: Annotated[dict[str, Any], AfterValidator(small), Field(description="Given back as it is.")] = {}
+
+
+class NewJob(JobOptions):
     """Name an operation, a model, or both."""
 
     operation: Annotated[Word | None, Field(examples=["separate", "midi", "transcribe"])] = None
@@ -92,18 +109,6 @@ class NewJob(Request):
         ),
     ]
     params: Annotated[dict[str, Any], Field(description="Checked against the model's `params_schema`.")] = {}
-    outputs: JobOutputs = JobOutputs()
-    priority: Priority = "normal"
-    timeout_s: Annotated[float, Field(gt=0, le=86400)] = 3600.0
-    max_attempts: Annotated[int, Field(ge=1, le=10)] | None = None
-    on_existing: Annotated[
-        Literal["reuse", "rerun", "fail"],
-        Field(
-            description="When the same job waits or runs, or succeeded and all that it made is still there: answer "
-            "with that one, run it again, or refuse."
-        ),
-    ] = "reuse"
-    metadata: Annotated[dict[str, Any], AfterValidator(small), Field(description="Given back as it is.")] = {}
 
 
 class Progress(BaseModel):

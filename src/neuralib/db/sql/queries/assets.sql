@@ -26,6 +26,16 @@ from assets a join blobs b on b.id = a.blob_id
 where a.owner_id = $1 and a.job_id = any($2::uuid[])
 order by a.id
 
+-- name: newest_stems
+select a.*, b.sha256, b.bytes, b.key, b.media_type
+from assets a join blobs b on b.id = a.blob_id
+where a.owner_id = $1 and a.parent_id = $2 and a.role = 'stem' and a.stem is not null and a.job_id = (
+    select job_id from assets
+    where owner_id = $1 and parent_id = $2 and role = 'stem' and stem is not null and job_id is not null
+    order by id desc limit 1
+)
+order by a.stem
+
 -- name: share_assets
 -- A shared lock, in the order in which whoever deletes takes theirs: deleting waits for the job's row, and finds it.
 select a.*, b.sha256, b.bytes, b.key, b.media_type
