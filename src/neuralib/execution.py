@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 
 from . import quotas, succession
-from .assets import MEDIA_TYPES, clean_name, decode_limits, object_key, scratch_room
+from .assets import MAX_NAME, MEDIA_TYPES, clean_name, decode_limits, object_key, scratch_room
 from .audio import Recording, decode, encode
 from .db import Connection
 from .db import assets as asset_rows
@@ -271,7 +271,7 @@ class Execution:
         encoded = encode(output.recording, path, format=format_, on_block=lambda _: self._check())
         recording = output.recording
         new = NewAsset(
-            **self._new(asset, AssetKind.AUDIO, output.role, f"{asset.name} [{output.name}]"),
+            **self._new(asset, AssetKind.AUDIO, output.role, _label(asset, output)),
             stem=output.name if output.role == "stem" else None,
             audio={
                 "format": format_,
@@ -408,6 +408,14 @@ class Execution:
 def backoff(errors: int) -> timedelta:
     """How long a job waits after its n-th passing error: 2, 4, 8… seconds, a minute at most."""
     return timedelta(seconds=min(2.0 ** (errors + 1), 60.0))
+
+
+def _label(asset: Asset, output: AudioOutput) -> str:
+    """The name of what it becomes. A long title gives way, so that what tells two of them apart stays."""
+    if output.label is None:
+        return f"{asset.name} [{output.name}]"
+    room = MAX_NAME - len(output.label.replace("{title}", ""))
+    return output.label.replace("{title}", asset.name[: max(room, 0)])
 
 
 def _decoded_bytes(asset: Asset) -> int:

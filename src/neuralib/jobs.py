@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from . import orders, recipes, succession
+from . import orders, recipes, references, succession
 from .audio import AudioInfo
 from .config import Settings
 from .db import Connection, job_inputs
@@ -82,8 +82,8 @@ async def submit(services: Services, owner: UUID, request: JobRequest) -> JobVie
     The same job (one recipe, one first input, one library) that waits or runs is the answer itself, and so is one that
     succeeded while all that it made is there, unless `on_existing` says otherwise. One that ended badly never is.
 
-    Raises NotFound, UnknownModel, UnknownOperation, ValidationFailed, InputUnsupported, AlreadyExists, TooManyJobs,
-    QuotaExceeded.
+    Raises NotFound, UnknownModel, UnknownOperation, ValidationFailed, RegionOutOfBounds, InputUnsupported, AlreadyExists,
+    TooManyJobs, QuotaExceeded.
     """
     executor, checkpoint = services.registry.choose(request.operation, request.model)
     params = registry.validate(executor, dict(request.params))
@@ -91,6 +91,7 @@ async def submit(services: Services, owner: UUID, request: JobRequest) -> JobVie
     async with services.db.transaction() as tx:
         inputs = request.inputs or [JobInput(request.asset_id)]
         assets = await asset_rows.share(tx, owner, [each.asset_id for each in inputs])
+        params = await references.fill_in(tx, assets[0], executor, params)
         work = _Work(executor, checkpoint, params, inputs, assets)
         check(executor, checkpoint, params, work.named)
         if request.library_id is not None:

@@ -44,6 +44,7 @@ __all__ = [
     "Hub",
     "Input",
     "InputInfo",
+    "Known",
     "NeuralibError",
     "OutOfMemory",
     "Output",
@@ -62,12 +63,20 @@ __all__ = [
 ]
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+Known = Literal["regions", "beats"]
+"""`regions`: start_s, end_s and name of those that `region_ids` names, or of all of the asset. `beats`: seconds."""
 
 
 class Params(BaseModel):
     """What a job may ask of an executor. Unknown names are refused; field constraints become the JSON Schema."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def missing(self) -> frozenset[Known]:
+        """What the request leaves to the library, which knows it of the input. It is filled in before a job is accepted,
+        so that the params of a job say all that it depends on.
+        """
+        return frozenset()
 
 
 ParamsT = TypeVar("ParamsT", bound=Params)
@@ -91,6 +100,8 @@ class AudioOutput:
     """vocals, drums, instrumental: unique within a run."""
     recording: Recording
     facts: Mapping[str, Any] = field(default_factory=dict)
+    label: str | None = None
+    """What its asset is called, `{title}` being the name of the input; None: the title and the name."""
 
 
 @dataclass(frozen=True, slots=True)

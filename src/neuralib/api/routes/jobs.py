@@ -21,6 +21,7 @@ REFUSED = (
     errors.UnknownModel,
     errors.UnknownOperation,
     errors.InputUnsupported,
+    errors.RegionOutOfBounds,
     errors.AlreadyExists,
     errors.TooManyJobs,
     errors.QuotaExceeded,

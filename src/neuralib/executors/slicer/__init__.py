@@ -1,0 +1,154 @@
+"""Samples from a recording: cut by regions, onsets, a grid, equal parts or silence, named, told apart and grouped.
+
+params.py       what a job may ask
+cuts.py         where to cut
+cutting.py      cutting: each sample of the input is read once, however many slices there are
+names.py        what slices are called
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from neuralib.executors import (
+    AudioInfo,
+    AudioOutput,
+    Checkpoint,
+    Executor,
+    InputInfo,
+    Output,
+    Plan,
+    Precision,
+    Recording,
+    RunContext,
+    Weights,
+)
+
+from .cuts import Cut, find_cuts
+from .cutting import cut_out, without_tail
+from .names import names_of
+from .params import SliceParams
+
+__all__ = ["SliceParams", "Slicer"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """One slice, written."""
+
+    cut: Cut
+    recording: Recording
+
+
+class Slicer(Executor[SliceParams]):
+    """Cuts a recording into samples. What their facts say is in `_facts`."""
+
+    name = "slicer"
+    title = "Slicer"
+    operation = "slice"
+    code_license = "MIT"
+    params = SliceParams
+
+    def load(self, weights: Weights | None, device: str, precision: Precision) -> None:
+        """There is nothing to load."""
+
+    @classmethod
+    def plan(cls, info: AudioInfo, params: SliceParams, checkpoint: Checkpoint | None) -> Plan:
+        return Plan(windows=2 * _seconds(info.frames, info.sample_rate))
+
+    @classmethod
+    def check(cls, inputs: Sequence[InputInfo], params: SliceParams) -> None:
+        assert inputs[0].audio is not None
+        params.check(inputs[0].audio)
+
+    def run(self, recording: Recording, params: SliceParams, context: RunContext) -> Output:
+        progress = _Progress(context, _seconds(recording.frames, recording.sample_rate))
+        found = find_cuts(recording, params, progress.listened)
+        progress.begin_cutting(found.cuts)
+        made = [_cut(recording, cut, n, params, context, progress) for n, cut in enumerate(found.cuts, 1)]
+        progress.end()
+        facts = [_facts(each, n) for n, each in enumerate(made, 1)]
+        names = names_of(params.name_template, [_fields(each, params) for each in facts])
+        facts_of_all = {
+            "method": params.method,
+            "found": found.count,
+            "slices": len(made),
+            "limited": found.count > len(made),
+            "reason": found.reason,
+        }
+        outputs = [
+            AudioOutput("sample", f"slice-{each['n']:04}", one.recording, facts=each, label=name)
+            for one, each, name in zip(made, facts, names, strict=True)
+        ]
+        return Output(audio=tuple(outputs), facts=facts_of_all)
+
+
+class _Progress:
+    """Seconds of the recording, twice: listened to, then cut."""
+
+    def __init__(self, context: RunContext, seconds: int) -> None:
+        self._context = context
+        self._seconds = seconds
+        self._ticks = 0
+        self._cut = 0
+        self._to_cut = 1
+
+    def listened(self) -> None:
+        """Some of it; how much the listeners do not say."""
+        self._ticks += 1
+        self._context.progress(min(self._ticks, self._seconds), 2 * self._seconds)
+
+    def begin_cutting(self, cuts: Sequence[Cut]) -> None:
+        self._to_cut = sum(cut.end - cut.start for cut in cuts) or 1
+        self.cut(0)
+
+    def cut(self, frames: int) -> None:
+        self._cut += frames
+        done = self._seconds + self._seconds * self._cut // self._to_cut
+        self._context.progress(min(done, 2 * self._seconds), 2 * self._seconds)
+
+    def end(self) -> None:
+        self._context.progress(2 * self._seconds, 2 * self._seconds)
+
+
+def _seconds(frames: int, sample_rate: int) -> int:
+    return max(1, -(-frames // sample_rate))
+
+
+def _cut(
+    recording: Recording, cut: Cut, n: int, params: SliceParams, context: RunContext, progress: _Progress
+) -> _Slice:
+    kept = cut if params.tail_db is None else without_tail(recording, cut, params.tail_db)
+    with context.writer(f"slice-{n:04}", recording) as out:
+        for frames in cut_out(recording, kept, out, params.fade_ms / 1000):
+            progress.cut(frames)
+        return _Slice(kept, out.close())
+
+
+def _facts(made: _Slice, n: int) -> dict[str, Any]:
+    """Of one slice: its number by time; the span [start, end) of the input that it holds, in samples and in seconds; the
+    name of the region that it was cut by.
+    """
+    cut, rate = made.cut, made.recording.sample_rate
+    return {
+        "n": n,
+        "start_s": cut.start / rate,
+        "end_s": cut.end / rate,
+        "start_frame": cut.start,
+        "end_frame": cut.end,
+        "region": cut.name,
+    }
+
+
+def _fields(facts: dict[str, Any], params: SliceParams) -> dict[str, Any]:
+    """What a template may name."""
+    start = f"{facts['start_s']:.3f}"
+    bpm = f"{params.bpm:g}" if params.bpm is not None else None
+    return {
+        "n": facts["n"],
+        "name": facts["region"],
+        "start": start,
+        "bpm": bpm,
+        "class": facts.get("class") or "slice",
+        "group": facts.get("group"),
+    }
