@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,7 +25,7 @@ from .db import Connection
 from .db import assets as asset_rows
 from .db import events as event_rows
 from .db import jobs as rows
-from .entities import Asset, AssetKind, Blob, Job, JobState, NewAsset, new_id
+from .entities import Asset, AssetKind, Blob, Job, JobState, NewAsset, new_id, nth_id
 from .errors import Cancelled, Interrupted, JobTimeout, NeuralibError, StorageFull, Unavailable
 from .executors import AudioOutput, FileOutput, Input, registry
 from .objects import fetch_file, is_full, put_file
@@ -257,11 +257,15 @@ class Execution:
         folder.mkdir()
         audio = [asyncio.to_thread(self._encode_audio, asset, o, folder) for o in outcome.output.audio]
         files = [asyncio.to_thread(self._take_file, asset, o) for o in outcome.output.files]
-        made = []
-        for each in await outlasting(asyncio.gather(*audio, *files, return_exceptions=True)):
+        ended = await outlasting(asyncio.gather(*audio, *files, return_exceptions=True))
+        made, first = [], new_id()
+        for n, each in enumerate(ended):
             if isinstance(each, BaseException):
                 raise each
-            made.append(each)
+            in_order = replace(
+                each.new, id=nth_id(first, n)
+            )  # as the run made them: outputs are listed by id
+            made.append(replace(each, new=in_order))
         return made
 
     def _encode_audio(self, asset: Asset, output: AudioOutput, folder: Path) -> _Made:
