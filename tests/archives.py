@@ -6,6 +6,7 @@ import os
 import wave
 import zipfile
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 from api_client import Api, Got
@@ -61,13 +62,13 @@ class Song:
 
     async def made(
         self, folder: Path, name: str, kind: str, role: str, media_type: str, content: bytes,
-        stem: str | None = None, file: str | None = None,
+        stem: str | None = None, file: str | None = None, parent: str | None = None, facts: dict[str, Any] | None = None,
     ) -> str:  # fmt: skip
         path = folder / "made"
         path.write_bytes(content)
         new = NewAsset(
-            new_id(), UUID(self.library), kind, role, name, UUID(self.track["id"]), stem,
-            audio=self.track["audio"] if kind == "audio" else None, facts={"file": file} if file else {}, job_id=self.job,
+            new_id(), UUID(self.library), kind, role, name, UUID(parent or self.track["id"]), stem,
+            audio=self.track["audio"] if kind == "audio" else None, facts=facts or ({"file": file} if file else {}), job_id=self.job,
         )  # fmt: skip
         sha256 = hashlib.sha256(content).hexdigest()
         asset = await assets.store(self.services, self.owner, new, path, sha256, len(content), media_type)

@@ -110,10 +110,11 @@ async def _select(
     assets = [found[id_] for id_ in sorted(found)]
     named = whole.name if whole else found.get(ids[0], assets[0]).name
     regions = await region_rows.of_assets(tx, owner, list(found))
-    return Selection(named, assets, await _derivations(tx, owner, assets), regions, whole)
+    return Selection(named, assets, await lineage(tx, owner, assets), regions, whole)
 
 
-async def _derivations(tx: Connection, owner: UUID, found: Sequence[Asset]) -> list[DerivationPart]:
+async def lineage(tx: Connection, owner: UUID, found: Sequence[Asset]) -> list[DerivationPart]:
+    """How they were made, by jobs that the manifest names."""
     jobs = list({asset.job_id for asset in found if asset.job_id})
     inputs = await input_rows.with_digests(tx, owner, jobs)
     return [

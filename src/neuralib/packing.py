@@ -127,7 +127,7 @@ def place(found: Sequence[Asset], wanted: Wanted) -> dict[UUID, str]:
         root = _root(asset, there)
         if root.id not in folders:
             folders[root.id] = names.folder(root.name)
-        name, suffix = _split(asset)
+        name, suffix = split_name(asset)
         fields = {"track": folders[root.id], "name": name, "role": asset.role, "kind": asset.kind}
         places[asset.id] = names.file(wanted.template, {**fields, "stem": asset.stem or asset.role}, suffix)
     return places
@@ -142,7 +142,7 @@ def _root(asset: Asset, there: dict[UUID, Asset]) -> Asset:
     return asset
 
 
-def _split(asset: Asset) -> tuple[str, str]:
+def split_name(asset: Asset) -> tuple[str, str]:
     """(name, suffix) of its file."""
     suffix = f".{known}" if (known := SUFFIXES.get(asset.blob.media_type)) else ""
     suffix = suffix or PurePosixPath(str(asset.facts.get("file", ""))).suffix.lower()[:16]

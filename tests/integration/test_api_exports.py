@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import aiohttp
+import mido
 import pytest
 import pytest_asyncio
 
@@ -218,3 +219,61 @@ async def test_storage_that_goes_away_in_the_middle_cuts_the_reply(
             await drain(response.content.iter_any(), got)
     assert 0 < len(got) < int(response.headers["Content-Length"])
     assert not zipfile.is_zipfile(io.BytesIO(got))
+
+
+# ── what players load ─────────────────────────────────────────────────────────────────────────────────
+
+
+def note(pitch: int) -> bytes:
+    track = mido.MidiTrack(
+        [mido.Message("note_on", note=pitch, time=480), mido.Message("note_off", note=pitch, time=480)]
+    )
+    file, out = mido.MidiFile(type=1, tracks=[track]), io.BytesIO()
+    file.save(file=out)
+    return out.getvalue()
+
+
+async def test_the_one_shots_of_a_stem_become_a_sampler_kit(song: Song, tmp_path: Path) -> None:
+    for name, facts in {
+        "kick 1": {"class": "kick", "group": 1},
+        "kick 2": {"class": "kick", "group": 1},
+        "snare=1": {"class": "snare"},
+        "groove": {"class": "loop"},
+    }.items():
+        await song.made(
+            tmp_path, name, "audio", "sample", "audio/wav", wav(0.1), parent=song.stem, facts=facts
+        )
+    for asset in (song.stem, song.track["id"]):
+        archive = opened(await song.api.get(f"/assets/{asset}/kit.zip"))
+        files = ["samples/kick 1.wav", "samples/kick 2.wav", "samples/snare_1.wav"]
+        assert archive.namelist() == [*files, "kit.sfz", "LICENSES.txt"]
+        assert archive.read(files[0]) == song.contents["kick 1.wav"]
+        text = archive.read("kit.sfz").decode()
+        assert re.findall("sample=(.*)", text) == files
+        assert re.findall(r"key=(\d+) seq_length=(\d+)", text) == [("36", "2"), ("38", "1")]
+
+
+async def test_the_newest_notes_of_all_stems_become_one_midi_file(song: Song, tmp_path: Path) -> None:
+    for pitch in (60, 62):
+        await song.made(
+            tmp_path, "Song [vocals].mid", "midi", "midi", "audio/midi", note(pitch), parent=song.stem
+        )
+    await song.made(tmp_path, "Song [mix].mid", "midi", "midi", "audio/midi", note(40))
+    got = await song.api.get(f"/assets/{song.track['id']}/multitrack.mid")
+    assert (got.status, got.headers["Content-Type"]) == (200, "audio/midi")
+    assert 'filename="Song.mid"' in got.headers["Content-Disposition"]
+    file = mido.MidiFile(file=io.BytesIO(got.content))
+    told = {track.name: [m.note for m in track if m.type == "note_on"] for track in file.tracks[1:]}
+    assert told == {"vocals": [62], "Song": [40]}
+
+
+async def test_without_samples_or_notes_there_is_nothing_to_play(song: Song) -> None:
+    for path in (f"/assets/{song.track['id']}/kit.zip", f"/assets/{song.stem}/multitrack.mid"):
+        got = await song.api.get(path)
+        assert (got.status, got.code) == (409, "conflict")
+
+
+async def test_notes_that_cannot_be_read_are_named(song: Song) -> None:
+    got = await song.api.get(f"/assets/{song.track['id']}/multitrack.mid")
+    assert (got.status, got.code) == (422, "model-input-unsupported")
+    assert "Song" in got.json["detail"]

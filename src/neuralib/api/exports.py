@@ -4,7 +4,7 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from neuralib import exports
+from neuralib import exports, kits
 from neuralib.assets import clean_name
 from neuralib.packing import Archive, Wanted
 
@@ -14,6 +14,7 @@ from .replies import reply, send
 from .schemas.exports import ArchiveQuery, Export, NewExport
 
 ZIP = "application/zip"
+MIDI = "audio/midi"
 
 
 async def export_library(call: Call, query: ArchiveQuery) -> web.StreamResponse:
@@ -26,6 +27,17 @@ async def export_asset(call: Call, query: ArchiveQuery) -> web.StreamResponse:
     """Raises NotFound, ValidationFailed, StorageUnavailable."""
     archive = await exports.of_asset(call.services, call.owner, call.id("asset"), query.wanted())
     return await _send(call, archive)
+
+
+async def get_sampler_kit(call: Call) -> web.StreamResponse:
+    """Raises NotFound, ValidationFailed, StorageUnavailable."""
+    return await _send(call, await kits.sampler_kit(call.services, call.owner, call.id("asset")))
+
+
+async def get_multitrack(call: Call) -> web.Response:
+    """Raises NotFound, InputUnsupported, ValidationFailed, StorageUnavailable."""
+    name, content = await kits.multitrack_midi(call.services, call.owner, call.id("asset"))
+    return web.Response(body=content, content_type=MIDI, headers={"Content-Disposition": _attachment(name)})
 
 
 async def create_export(call: Call, body: NewExport) -> web.Response:
@@ -54,9 +66,12 @@ async def get_export_content(call: Call) -> web.StreamResponse:
 
 async def _send(call: Call, archive: Archive) -> web.StreamResponse:
     """The length is known before, so a client sees when a reply was cut."""
-    name = clean_name(archive.file_name).replace("/", "_")
-    response = web.StreamResponse(headers={"Content-Disposition": disposition("attachment", name)})
+    response = web.StreamResponse(headers={"Content-Disposition": _attachment(archive.file_name)})
     response.content_type = ZIP
     response.content_length = archive.size
     async with aclosing(archive.chunks()) as chunks:
         return await send(call.request, response, chunks, call.services.settings.limits.idle_read_s)
+
+
+def _attachment(file_name: str) -> str:
+    return disposition("attachment", clean_name(file_name).replace("/", "_"))
