@@ -131,6 +131,16 @@ class Blob:
     key: str
     media_type: str
 
+    @property
+    def evicted(self) -> bool:
+        """Whether the bytes are gone, to be made again when somebody wants them."""
+        return self.is_nowhere(self.key)
+
+    @staticmethod
+    def is_nowhere(key: str) -> bool:
+        """What the key of an evicted blob looks like."""
+        return key.startswith("evicted/")
+
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
@@ -283,6 +293,43 @@ class Part:
     error: Facts | None = None
     state: JobState | None = None
     job_error: Facts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """An asset as its lineage tells of it, and the job that made it."""
+
+    asset_id: UUID
+    library_id: UUID
+    kind: str
+    role: str
+    stem: str | None
+    name: str
+    evicted: bool
+    job_id: UUID | None
+    operation: str | None
+    model: str | None
+    params: Facts | None
+    recipe: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """`target` was made from `source`; without a job it was put under it."""
+
+    source: UUID
+    target: UUID
+    job_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What an asset was made from, and what was made from it. `truncated`: there is more."""
+
+    asset_id: UUID
+    assets: Sequence[Derivation]
+    links: Sequence[Link]
+    truncated: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,13 @@ class Gone(BadRequest):
     mend = "Make it again."
 
 
+class AssetEvicted(Gone):
+    """The bytes of this asset were let go; its recipe is kept."""
+
+    code = "asset-evicted"
+    mend = "Have it made again: POST /api/v1/assets/{id}/rebuild."
+
+
 class Conflict(BadRequest):
     """The state of the thing does not allow this."""
 
@@ -174,6 +181,13 @@ class SourceDeleted(Conflict):
 
     code = "source-deleted"
     mend = "Upload or make it again."
+
+
+class CannotRebuild(Conflict):
+    """Nothing could make these bytes again."""
+
+    code = "cannot-rebuild"
+    mend = "Keep them; or bring back what the detail names."
 
 
 class AssetInUse(Conflict):

@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from . import quotas, succession
+from . import derivations, quotas, succession
 from .assets import MAX_NAME, MEDIA_TYPES, clean_name, decode_limits, object_key, scratch_room
 from .audio import Recording, decode, encode
 from .db import Connection
@@ -53,6 +53,8 @@ _Given = tuple[str | None, Asset]
 class _Made:
     """One finished file, about to be stored."""
 
+    name: str
+    """What the job calls it."""
     new: NewAsset
     path: Path
     blob: Blob
@@ -289,7 +291,7 @@ class Execution:
             facts={**output.facts, "clipped": encoded.clipped},
         )
         output.recording.path.unlink(missing_ok=True)
-        return _Made(new, path, _blob(path, MEDIA_TYPES[format_]))
+        return _Made(output.name, new, path, _blob(path, MEDIA_TYPES[format_]))
 
     def _take_file(self, asset: Asset, output: FileOutput) -> _Made:
         file = PurePosixPath(output.name)
@@ -297,7 +299,7 @@ class Execution:
             **self._new(asset, output.kind, output.kind, f"{asset.name} [{file.stem}]{file.suffix}"),
             facts={**output.facts, "file": output.name},
         )
-        return _Made(new, output.path, _blob(output.path, output.media_type))
+        return _Made(output.name, new, output.path, _blob(output.path, output.media_type))
 
     def _new(self, asset: Asset, kind: str, role: str, name: str) -> dict[str, Any]:
         return {
@@ -324,12 +326,13 @@ class Execution:
 
     async def _commit(self, made: Sequence[_Made], outcome: Outcome, recording: Recording) -> None:
         job, by = self.job, outcome.by
+        again = derivations.REBUILDS in job.output
         result = {
             "model": by.weights.id if by.weights else job.model,
             **by.as_dict(),
             "executor": {"name": job.model, "version": by.executor.version},
             "facts": dict(outcome.output.facts),
-            "outputs": len(made),
+            **({} if again else _noted(made)),
             "timings": self._timings,
             "realtime_factor": round(recording.duration / outcome.infer_s, 2) if outcome.infer_s else None,
         }
@@ -342,17 +345,26 @@ class Execution:
                 await asset_rows.expire_pending(tx, self._keys)
                 log.warning("job.fenced")
                 return
-            outputs = []
-            for item in made:
-                await asset_rows.insert(tx, job.owner_id, item.new, item.blob)
-                outputs.append(await asset_rows.get(tx, job.owner_id, item.new.id))
-            for output in outputs:
-                await event_rows.append(tx, asset_event("created", output))
+            outputs = await (self._restore if again else self._keep)(tx, made)
             await event_rows.append(tx, job_event("succeeded", finished, outputs))
             await quotas.require_kept(tx, self._services.settings.limits, job.owner_id)
             following = await succession.follow(tx, finished)
         log.info("job.succeeded", **self._timings)
         await self._call(following)
+
+    async def _keep(self, tx: Connection, made: Sequence[_Made]) -> list[Asset]:
+        owner = self.job.owner_id
+        for item in made:
+            await asset_rows.insert(tx, owner, item.new, item.blob)
+        outputs = [await asset_rows.get(tx, owner, item.new.id) for item in made]
+        for output in outputs:
+            await event_rows.append(tx, asset_event("created", output))
+        return outputs
+
+    async def _restore(self, tx: Connection, made: Sequence[_Made]) -> list[Asset]:
+        return await derivations.restore(
+            tx, self.job, {item.name: (item.blob, item.new.audio) for item in made}
+        )
 
     async def _call(self, models: set[str]) -> None:
         """Tell who listens, and the workers that have something to do now."""
@@ -407,6 +419,11 @@ class Execution:
             cancelled = await rows.finish(tx, job, JobState.CANCELLED, error=Cancelled().as_dict())
             return cancelled, "cancelled", timedelta(0)
         return after, "retrying", delay
+
+
+def _noted(made: Sequence[_Made]) -> dict[str, Any]:
+    """How many things a job made, and which asset is what: to tell them apart when they are made again."""
+    return {"outputs": len(made), "made": {item.name: str(item.new.id) for item in made}}
 
 
 def backoff(errors: int) -> timedelta:

@@ -137,8 +137,9 @@ def check(
     given: Sequence[tuple[str | None, Asset]],
 ) -> None:
     """What a schema cannot say, such as a stem these weights do not have, the executor refuses. Each input comes with
-    its name.
+    its name. Raises AssetEvicted too.
     """
+    orders.require_bytes([asset for _, asset in given])
     infos = [
         InputInfo(asset.kind, asset.blob.media_type, name, info_of(asset) if asset.audio else None)
         for name, asset in given

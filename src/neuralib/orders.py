@@ -10,14 +10,16 @@ from .config import Limits
 from .db import Connection, job_inputs
 from .db import events as event_rows
 from .db import jobs as rows
-from .entities import Job, JobInput, new_id
-from .errors import TooManyJobs
+from .entities import Asset, Job, JobInput, new_id
+from .errors import AssetEvicted, TooManyJobs
 from .pipeline import job_event
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Everything that a job's row needs. `recipe` says which other jobs would make the same things."""
+    """Everything that a job's row needs. `recipe` says which other jobs would make the same things; None: no
+    request is answered with this one.
+    """
 
     owner: UUID
     operation: str
@@ -27,7 +29,7 @@ class Order:
     output: Mapping[str, Any]
     asset: UUID
     library: UUID
-    recipe: str
+    recipe: str | None
     priority: int
     max_attempts: int
     timeout_s: float
@@ -48,8 +50,17 @@ async def require_place(tx: Connection, limits: Limits, owner: UUID, jobs: int =
     await quotas.require_room(tx, limits, owner)
 
 
+def require_bytes(assets: Sequence[Asset]) -> None:
+    """Raises AssetEvicted for what a job could not read."""
+    for asset in assets:
+        if asset.blob.evicted:
+            raise AssetEvicted(f"the bytes of asset {asset.id} were let go")
+
+
 async def find_same(tx: Connection, order: Order) -> Job | None:
     """The job that makes or has made the same things in the same place."""
+    if order.recipe is None:
+        return None
     return await rows.find_same(tx, order.owner, order.recipe, order.asset, order.library)
 
 

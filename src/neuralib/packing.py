@@ -117,12 +117,14 @@ def _manifest(selection: Selection, places: Mapping[UUID, str], now: datetime) -
 
 
 def place(found: Sequence[Asset], wanted: Wanted) -> dict[UUID, str]:
-    """Where each asset that is wanted lies in the archive: a folder for each track, with all that was made from it."""
+    """Where each asset that is wanted lies in the archive: a folder for each track, with all that was made from it.
+    What has been evicted is only in the manifest, with its recipe.
+    """
     names, there = Names(manifest.FILE, LICENSES), {asset.id: asset for asset in found}
     folders: dict[UUID, str] = {}
     places = {}
     for asset in found:
-        if KINDS[AssetKind(asset.kind)] not in wanted.include:
+        if asset.blob.evicted or KINDS[AssetKind(asset.kind)] not in wanted.include:
             continue
         root = _root(asset, there)
         if root.id not in folders:

@@ -15,7 +15,7 @@ from .audio import PeaksShape, probe
 from .audio.peaks import Pairs, chosen
 from .db import renditions as rows
 from .entities import Asset, AssetKind, Rendition
-from .errors import FieldError, NotAudio, NotFound, StorageUnavailable, ValidationFailed
+from .errors import AssetEvicted, FieldError, NotAudio, NotFound, StorageUnavailable, ValidationFailed
 from .objects import fetch_file
 from .services import Services
 
@@ -94,6 +94,8 @@ async def once(services: Services, asset: Asset, kind: str, render: Render) -> R
         raise NotAudio(f"asset {asset.id} is of the kind {asset.kind}")
     async with services.db.statements() as db:
         found = await rows.find(db, asset.owner_id, asset.blob.id, kind)
+    if found is None and asset.blob.evicted:
+        raise AssetEvicted(f"the bytes of asset {asset.id} were let go")
     return found or await services.renders.join(
         (asset.blob.id, kind),
         lambda: _make(services, asset, render),

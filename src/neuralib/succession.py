@@ -75,6 +75,7 @@ async def _order(tx: Connection, run: Run, step: RunStep, input_id: UUID) -> Ord
         (asset,) = await asset_rows.share(tx, run.owner_id, [input_id])
     except NotFound:
         raise SourceDeleted(f"asset {input_id} is not there any more") from None
+    orders.require_bytes([asset])
     if asset.kind != AssetKind.AUDIO:
         raise InputUnsupported(f"asset {asset.id} is {asset.kind}, not audio")
     return Order(

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from aiohttp import web
 
-from neuralib import assets
+from neuralib import assets, derivations
 
 from .calls import Call, decode_cursor
 from .replies import page, versioned
@@ -28,7 +28,8 @@ async def list_assets(call: Call, query: AssetsQuery) -> web.Response:
 
 async def get_asset(call: Call) -> web.Response:
     asset = await assets.get(call.services, call.owner, call.id("asset"))
-    return versioned(call, asset.version, Asset.of(asset))
+    derivation = await derivations.of(call.services, asset)
+    return versioned(call, asset.version, Asset.of(asset, derivation))
 
 
 async def delete_asset(call: Call) -> web.Response:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from neuralib import assets, entities
 from neuralib.assets import SUFFIXES
-from neuralib.errors import NotFound, RangeNotSatisfiable, StorageUnavailable
+from neuralib.errors import AssetEvicted, NotFound, RangeNotSatisfiable, StorageUnavailable
 
 from .calls import Call
 from .replies import has_tag, send
@@ -18,8 +18,10 @@ from .schemas.assets import ContentQuery
 
 
 async def get_content(call: Call, query: ContentQuery) -> web.StreamResponse:
-    """Raises NotFound, RangeNotSatisfiable, StorageUnavailable."""
+    """Raises NotFound, AssetEvicted, RangeNotSatisfiable, StorageUnavailable."""
     asset = await assets.get(call.services, call.owner, call.id("asset"))
+    if asset.blob.evicted:
+        raise AssetEvicted(f"the bytes of asset {asset.id} were let go")
     request, size = call.request, asset.blob.bytes
     headers = _headers(asset, download=query.download)
     if has_tag(request.headers.get("If-None-Match"), headers["ETag"]):

@@ -55,9 +55,9 @@ async def due_pending(tx: Connection, limit: int) -> list[str]:
     return [row["key"] for row in await tx.all("due_pending", limit)]
 
 
-async def insert(tx: Connection, owner: UUID, new: NewAsset, blob: Blob) -> None:
-    """Write an asset over `blob`, or over the owner's blob of the same bytes when there is one; then `blob.key`
-    becomes due for the sweeper.
+async def keep_blob(tx: Connection, owner: UUID, blob: Blob) -> UUID:
+    """Its id, or that of the owner's blob of the same bytes when there is one; then `blob.key` becomes due for the
+    sweeper. A blob whose bytes had been evicted has them back.
     """
     row = await tx.one("upsert_blob", blob.id, owner, blob.sha256, blob.bytes, blob.key, blob.media_type)
     assert row is not None
@@ -65,6 +65,13 @@ async def insert(tx: Connection, owner: UUID, new: NewAsset, blob: Blob) -> None
         await drop_pending(tx, [blob.key])
     else:
         await expire_pending(tx, [blob.key])
+    kept: UUID = row["id"]
+    return kept
+
+
+async def insert(tx: Connection, owner: UUID, new: NewAsset, blob: Blob) -> None:
+    """Write an asset over `blob`, or over the owner's blob of the same bytes: see `keep_blob`."""
+    blob_id = await keep_blob(tx, owner, blob)
     await tx.run(
         "insert_asset",
         new.id,
@@ -78,7 +85,7 @@ async def insert(tx: Connection, owner: UUID, new: NewAsset, blob: Blob) -> None
         new.audio,
         new.facts,
         new.job_id,
-        row["id"],
+        blob_id,
     )
 
 

@@ -41,7 +41,7 @@ async def insert(
     max_attempts: int,
     timeout_s: float,
     metadata: Mapping[str, Any],
-    recipe: str,
+    recipe: str | None,
 ) -> Job:
     row = await tx.one(
         "insert_job",

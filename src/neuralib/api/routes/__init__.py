@@ -4,7 +4,21 @@
 its bodies in schemas/, and one of handlers.
 """
 
-from . import assets, events, exports, jobs, keys, libraries, mixes, models, peaks, regions, runs, service
+from . import (
+    assets,
+    derivations,
+    events,
+    exports,
+    jobs,
+    keys,
+    libraries,
+    mixes,
+    models,
+    peaks,
+    regions,
+    runs,
+    service,
+)
 from .route import FORM, SSE, Handler, Route, every_problem, known_headers
 
 __all__ = ["FORM", "ROUTES", "SSE", "Handler", "Route", "every_problem", "known_headers"]
@@ -13,6 +27,7 @@ ROUTES: tuple[Route, ...] = (
     *libraries.ROUTES,
     *assets.ROUTES,
     *regions.ROUTES,
+    *derivations.ROUTES,
     *peaks.ROUTES,
     *exports.ROUTES,
     *jobs.ROUTES,

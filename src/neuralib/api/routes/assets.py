@@ -82,7 +82,7 @@ ROUTES: tuple[Route, ...] = (
             "If-Range": "The ETag that the range is for; another one gets the whole.",
             **IF_NONE_MATCH,
         },
-        problems=(errors.RangeNotSatisfiable, errors.StorageUnavailable),
+        problems=(errors.RangeNotSatisfiable, errors.AssetEvicted, errors.StorageUnavailable),
         scope=Scope.READ,
     ),
 )

@@ -21,6 +21,7 @@ REFUSED = (
     errors.UnknownModel,
     errors.UnknownOperation,
     errors.InputUnsupported,
+    errors.AssetEvicted,
     errors.RegionOutOfBounds,
     errors.AlreadyExists,
     errors.TooManyJobs,

@@ -26,6 +26,7 @@ ROUTES: tuple[Route, ...] = (
         headers=IF_NONE_MATCH,
         problems=(
             errors.NotAudio,
+            errors.AssetEvicted,
             errors.ValidationFailed,
             errors.DecodeFailed,
             errors.StorageUnavailable,

@@ -42,6 +42,7 @@ ROUTES: tuple[Route, ...] = (
             errors.UnknownModel,
             errors.UnknownOperation,
             errors.InputUnsupported,
+            errors.AssetEvicted,
             errors.TooManyJobs,
             errors.QuotaExceeded,
         ),

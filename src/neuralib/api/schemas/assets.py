@@ -64,7 +64,27 @@ class BlobInfo(Reply):
 
 
 class DerivedFrom(Reply):
+    """The job that made an asset. In lists only its id is told."""
+
     job_id: UUID
+    operation: str | None = None
+    model: Annotated[str | None, Field(description="With the digest of the weights that ran.")] = None
+    params: dict[str, Any] | None = None
+    recipe: Annotated[
+        str | None, Field(description="The digest of all that determines what the job makes.")
+    ] = None
+
+    @classmethod
+    def of(cls, derivation: entities.Derivation) -> Self | None:
+        if derivation.job_id is None:
+            return None
+        return cls(
+            job_id=derivation.job_id,
+            operation=derivation.operation,
+            model=derivation.model,
+            params=dict(derivation.params or {}),
+            recipe=derivation.recipe,
+        )
 
 
 class Urls(Reply):
@@ -80,7 +100,9 @@ class Asset(Reply):
     role: str
     stem: str | None
     name: str
-    status: Literal["ready"]
+    status: Annotated[
+        Literal["ready", "evicted"], Field(description="evicted: its bytes are gone and can be made again.")
+    ]
     audio: Audio | None
     facts: dict[str, Any]
     blob: BlobInfo
@@ -91,7 +113,8 @@ class Asset(Reply):
     updated_at: datetime
 
     @classmethod
-    def of(cls, asset: entities.Asset) -> dict[str, Any]:
+    def of(cls, asset: entities.Asset, derivation: entities.Derivation | None = None) -> dict[str, Any]:
+        derived_from = DerivedFrom.of(derivation) if derivation else None
         return cls(
             id=asset.id,
             library_id=asset.library_id,
@@ -100,11 +123,11 @@ class Asset(Reply):
             role=asset.role,
             stem=asset.stem,
             name=asset.name,
-            status="ready",
+            status="evicted" if asset.blob.evicted else "ready",
             audio=Audio.model_validate(asset.audio) if asset.audio else None,
             facts=dict(asset.facts),
             blob=BlobInfo(sha256=asset.blob.sha256, bytes=asset.blob.bytes, media_type=asset.blob.media_type),
-            derived_from=DerivedFrom(job_id=asset.job_id) if asset.job_id else None,
+            derived_from=derived_from or (DerivedFrom(job_id=asset.job_id) if asset.job_id else None),
             urls=_urls(asset),
             version=asset.version,
             created_at=asset.created_at,

@@ -12,12 +12,13 @@ select key from pending_objects where delete_after < now() order by delete_after
 update pending_objects set delete_after = now() where key = any($1::text[])
 
 -- name: stored_bytes
-select coalesce(sum(bytes), 0)::bigint from blobs where owner_id = $1
+select coalesce(sum(bytes), 0)::bigint from blobs where owner_id = $1 and key not like 'evicted/%'
 
 -- name: upsert_blob
 -- The same bytes of the same owner are one blob: the caller compares `key` to see whether its own copy is needed.
 insert into blobs (id, owner_id, sha256, bytes, key, media_type) values ($1, $2, $3, $4, $5, $6)
-on conflict (owner_id, sha256) do update set sha256 = excluded.sha256
+on conflict (owner_id, sha256) do update
+set key = case when blobs.key like 'evicted/%' then excluded.key else blobs.key end
 returning id, sha256, bytes, key, media_type
 
 -- name: lock_blobs

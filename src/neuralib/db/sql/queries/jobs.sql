@@ -12,12 +12,15 @@ select * from jobs where owner_id = $1 and id = $2 for update
 
 -- name: find_same_job
 -- The newest job that makes or has made the same things in the same place. A finished one counts while everything
--- that it made is there.
+-- that it made is there, with its bytes.
 select * from jobs j
 where owner_id = $1 and recipe = $2 and asset_id = $3 and library_id = $4
   and state in ('queued', 'running', 'succeeded') and (state = 'succeeded' or not cancel_requested)
   and (state <> 'succeeded'
-       or (result ->> 'outputs')::int = (select count(*) from assets where job_id = j.id))
+       or (result ->> 'outputs')::int = (
+           select count(*) from assets a join blobs b on b.id = a.blob_id
+           where a.job_id = j.id and b.key not like 'evicted/%'
+       ))
 order by id desc
 limit 1
 
