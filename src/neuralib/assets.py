@@ -75,11 +75,8 @@ async def upload(services: Services, owner: UUID, library: UUID, incoming: Uploa
             role=incoming.role,
             name=clean_name(incoming.name or PurePosixPath(incoming.filename.replace("\\", "/")).stem),
             audio=audio_facts(info),
-            facts={
-                "filename": clean_name(incoming.filename),
-                "warnings": list(info.warnings),
-                "tags": dict(info.tags),
-            },
+            facts={"filename": clean_name(incoming.filename), "warnings": list(info.warnings)},
+            metadata=dict(info.tags),
         )
         media_type = MEDIA_TYPES.get(info.format, "audio/x-unknown")
         beside = [peaks_beside(folder / "peaks", info)]
@@ -121,7 +118,7 @@ async def commit(
     the keys to the sweeper. Raises NotFound, IdempotencyKeyReused, QuotaExceeded.
     """
     await library_rows.lock(tx, owner, new.library_id)  # and who sends it twice comes one by one
-    if made := await rows.find(tx, owner, new.id):
+    if made := await rows.find(tx, owner, new.id, trashed=True):
         await rows.expire_pending(tx, [blob.key, *(each.key for each in renditions)])
         return _same(made, blob)
     await rows.insert(tx, owner, new, blob)

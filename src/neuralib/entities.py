@@ -119,6 +119,7 @@ class Library:
     asset_count: int = 0
     bytes: int = 0
     duration: float = 0.0
+    trashed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,9 @@ class Rendition:
 
 @dataclass(frozen=True, slots=True)
 class NewAsset:
-    """An asset about to be written: everything but what the database gives it."""
+    """An asset about to be written: everything but what the database gives it. `search_text` is what else it is found
+    by, and of a transcript what is sung: then the recordings above it are found by it too.
+    """
 
     id: UUID
     library_id: UUID
@@ -167,6 +170,13 @@ class NewAsset:
     audio: Facts | None = None
     facts: Facts = field(default_factory=dict)
     job_id: UUID | None = None
+    tags: Sequence[str] = ()
+    rating: int | None = None
+    favorite: bool = False
+    color: str | None = None
+    notes: str = ""
+    metadata: Facts = field(default_factory=dict)
+    search_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +198,15 @@ class Asset:
     created_at: datetime
     updated_at: datetime
     blob: Blob
+    tags: Sequence[str] = ()
+    rating: int | None = None
+    favorite: bool = False
+    color: str | None = None
+    notes: str = ""
+    metadata: Facts = field(default_factory=dict)
+    bpm: float | None = None
+    musical_key: str | None = None
+    trashed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

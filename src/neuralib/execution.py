@@ -30,6 +30,7 @@ from .errors import Cancelled, Interrupted, JobTimeout, NeuralibError, StorageFu
 from .executors import AudioOutput, FileOutput, Input, registry
 from .objects import fetch_file, is_full, put_file
 from .objects.blocks import disk_errors
+from .organising import sung
 from .pipeline import TERMINAL, asset_event, job_event
 from .progress import Progress
 from .runner import Outcome, Runner, outlasting
@@ -298,6 +299,7 @@ class Execution:
         new = NewAsset(
             **self._new(asset, output.kind, output.kind, f"{asset.name} [{file.stem}]{file.suffix}"),
             facts={**output.facts, "file": output.name},
+            search_text=sung(output.kind, output.media_type, output.path),
         )
         return _Made(output.name, new, output.path, _blob(output.path, output.media_type))
 

@@ -34,7 +34,7 @@ async def create(
     async with services.db.transaction() as tx:
         if id is not None:
             await rows.lock_owner(tx, owner)
-            if made := await rows.find(tx, owner, id):
+            if made := await rows.find(tx, owner, id, trashed=True):
                 return made
         library = await rows.insert(tx, owner, name, description, color, id=id)
         await event_rows.append(tx, _event("created", library))

@@ -92,8 +92,8 @@ def job_event(kind: str, job: Job, outputs: Sequence[Asset] = (), **more: Any) -
     return Event(f"job.{kind}", {"type": f"job.{kind}", "job": body, **more}, job.owner_id, job_id=job.id)
 
 
-def asset_event(kind: str, asset: Asset) -> Event:
-    """`asset.created`, `asset.deleted`."""
+def asset_event(kind: str, asset: Asset, **more: Any) -> Event:
+    """`asset.created`, `asset.updated`, `asset.trashed`, `asset.restored`, `asset.deleted`."""
     data = {
         "type": f"asset.{kind}",
         "asset_id": str(asset.id),
@@ -103,6 +103,7 @@ def asset_event(kind: str, asset: Asset) -> Event:
         "role": asset.role,
         "name": asset.name,
         "version": asset.version,
+        **more,
     }
     return Event(f"asset.{kind}", data, asset.owner_id, job_id=asset.job_id)
 

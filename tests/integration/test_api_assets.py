@@ -156,7 +156,7 @@ async def test_what_a_file_says_of_itself_is_kept(api: Api) -> None:
     tagged = b"RIFF" + (len(wav) - 8 + len(chunk)).to_bytes(4, "little") + wav[8:] + chunk
     asset = await api.asset(tagged, "file.wav")
     assert asset["name"] == "file"
-    assert asset["facts"]["tags"] == {"title": "Tonic", "artist": "Me"}
+    assert asset["metadata"] == {"title": "Tonic", "artist": "Me"}
 
 
 @pytest.mark.parametrize(

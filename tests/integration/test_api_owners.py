@@ -190,6 +190,7 @@ def request_of(
         bodies = {
             "create_library": {"name": "x"},
             "update_library": {"name": "x"},
+            "update_asset": {"name": "x"},
             "create_key": {"name": "x"},
             "create_region": {"kind": "marker", "start_s": 0.05},
             "replace_regions": {"items": [{"id": of("body", "id"), "start_s": 0, "end_s": 0.05}]},

@@ -21,14 +21,18 @@ Row = Any
 """An asyncpg.Record: indexed by column name."""
 
 
+_PART = re.compile(r"{(\w+)}")
+
+
 def _load_queries() -> dict[str, str]:
+    """By name. `{other}` in a block stands for the block of that name."""
     queries: dict[str, str] = {}
     for file in (files(__package__) / "sql" / "queries").iterdir():
         blocks = re.split(r"^-- name: (\w+)\n", file.read_text(), flags=re.MULTILINE)
         for name, block in zip(blocks[1::2], blocks[2::2], strict=True):
             assert name not in queries, f"two statements are called {name}"
             queries[name] = block.strip()
-    return queries
+    return {name: _PART.sub(lambda part: queries[part[1]], text) for name, text in queries.items()}
 
 
 QUERIES = _load_queries()

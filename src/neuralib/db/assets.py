@@ -33,6 +33,15 @@ def _asset(row: Row) -> Asset:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         blob=_blob(row, "blob_id"),
+        tags=row["tags"],
+        rating=row["rating"],
+        favorite=row["favorite"],
+        color=row["color"],
+        notes=row["notes"],
+        metadata=row["metadata"],
+        bpm=row["bpm"],
+        musical_key=row["musical_key"],
+        trashed_at=row["trashed_at"],
     )
 
 
@@ -86,19 +95,53 @@ async def insert(tx: Connection, owner: UUID, new: NewAsset, blob: Blob) -> None
         new.facts,
         new.job_id,
         blob_id,
+        list(new.tags),
+        new.rating,
+        new.favorite,
+        new.color,
+        new.notes,
+        new.metadata,
+        new.search_text.replace("\0", " "),
     )
 
 
-async def get(tx: Connection, owner: UUID, asset: UUID) -> Asset:
-    """Raises NotFound."""
-    found = await find(tx, owner, asset)
+async def lock(tx: Connection, owner: UUID, asset: UUID) -> int:
+    """Its version. Jobs may go on reading it. Raises NotFound."""
+    version: int | None = await tx.value("lock_asset", owner, asset)
+    if version is None:
+        raise NotFound(f"there is no asset {asset}")
+    return version
+
+
+async def update(tx: Connection, after: Asset) -> None:
+    """What people say of a locked asset."""
+    await tx.run(
+        "update_asset",
+        after.owner_id,
+        after.id,
+        after.name,
+        after.role,
+        after.stem,
+        list(after.tags),
+        after.rating,
+        after.favorite,
+        after.color,
+        after.notes,
+        after.metadata,
+    )
+
+
+async def get(tx: Connection, owner: UUID, asset: UUID, *, trashed: bool = False) -> Asset:
+    """With `trashed` also from the trash. Raises NotFound."""
+    found = await find(tx, owner, asset, trashed=trashed)
     if found is None:
         raise NotFound(f"there is no asset {asset}")
     return found
 
 
-async def find(tx: Connection, owner: UUID, asset: UUID) -> Asset | None:
-    row = await tx.one("get_asset", owner, asset)
+async def find(tx: Connection, owner: UUID, asset: UUID, *, trashed: bool = False) -> Asset | None:
+    """With `trashed` also in the trash."""
+    row = await tx.one("get_asset", owner, asset, trashed)
     return _asset(row) if row else None
 
 

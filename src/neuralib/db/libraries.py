@@ -58,8 +58,9 @@ async def insert(
     return _library(await tx.one("insert_library", id or new_id(), owner, name, description, color))
 
 
-async def find(tx: Connection, owner: UUID, library: UUID) -> Library | None:
-    row = await tx.one("get_library", owner, library)
+async def find(tx: Connection, owner: UUID, library: UUID, *, trashed: bool = False) -> Library | None:
+    """With `trashed` also in the trash."""
+    row = await tx.one("get_library", owner, library, trashed)
     return _library(row) if row else None
 
 

@@ -2,10 +2,31 @@
 
 from neuralib import errors
 from neuralib.api import assets, content, uploads
-from neuralib.api.schemas.assets import Asset, AssetPage, AssetsQuery, ContentQuery, UploadForm, UploadResult
+from neuralib.api.schemas.assets import (
+    Asset,
+    AssetPage,
+    AssetPatch,
+    AssetsQuery,
+    ContentQuery,
+    UploadForm,
+    UploadResult,
+)
 from neuralib.entities import Scope
 
-from .route import ANY, FORM, GONE, IF_MATCH, IF_NONE_MATCH, UNCHANGED, V1, Answer, Route, json_of
+from .route import (
+    ANY,
+    FORM,
+    GONE,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    JSON,
+    MERGE_PATCH,
+    UNCHANGED,
+    V1,
+    Answer,
+    Route,
+    json_of,
+)
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -53,6 +74,19 @@ ROUTES: tuple[Route, ...] = (
         {200: json_of(Asset, "As asked.", "ETag"), 304: UNCHANGED},
         headers=IF_NONE_MATCH,
         scope=Scope.READ,
+    ),
+    Route(
+        "update_asset",
+        "PATCH",
+        f"{V1}/assets/{{asset}}",
+        assets.update_asset,
+        "Change what people say of an asset: name, tags, rating and the like (merge patch, RFC 7396).",
+        {200: json_of(Asset, "Changed.", "ETag")},
+        body=AssetPatch,
+        media_types=(MERGE_PATCH, JSON),
+        headers=IF_MATCH,
+        problems=(errors.PreconditionFailed,),
+        scope=Scope.WRITE,
     ),
     Route(
         "delete_asset",

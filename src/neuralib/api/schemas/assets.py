@@ -1,14 +1,16 @@
 """Assets, their bytes, and the form that brings them in."""
 
+import json
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
 from neuralib import entities
+from neuralib.assets import clean_name
 
-from .base import Name, PageQuery, Reply, Request
+from .base import Color, Name, PageQuery, Reply, Request, Word
 from .problems import Problem
 
 
@@ -33,11 +35,48 @@ class ContentQuery(Request):
     download: Annotated[bool, Field(description="Ask the browser to save it as a file.")] = False
 
 
+def _tag(text: str) -> str:
+    """Tags are compared without case; a comma parts them in queries."""
+    tag = " ".join(text.lower().split())
+    if not tag or len(tag) > MAX_TAG or "," in tag or clean_name(tag) != tag:
+        raise ValueError(f"must have 1 to {MAX_TAG} printable characters and no comma")
+    return tag
+
+
+MAX_TAG, MAX_TAGS, MAX_METADATA = 64, 64, 16384
+Tag = Annotated[str, AfterValidator(_tag)]
+Tags = Annotated[
+    list[Tag], Field(max_length=MAX_TAGS), AfterValidator(lambda tags: list(dict.fromkeys(tags)))
+]
+Rating = Annotated[int, Field(ge=0, le=5)]
+Role = Literal["track", "stem", "mix", "sample"]
+
+
+def _small(metadata: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(metadata)) > MAX_METADATA:
+        raise ValueError(f"may have {MAX_METADATA} bytes as JSON")
+    return metadata
+
+
+class AssetPatch(Request):
+    """A merge patch (RFC 7396): what is absent stays, null clears, `metadata` is merged by member."""
+
+    name: Name = ""
+    tags: Tags | None = None
+    rating: Rating | None = None
+    favorite: bool | None = None
+    color: Color | None = None
+    notes: Annotated[str, StringConstraints(max_length=10_000)] | None = None
+    role: Annotated[Role, Field(description="Of audio.")] = "track"
+    stem: Annotated[Word | None, Field(description="Of what has the role `stem`.")] = None
+    metadata: Annotated[dict[str, Any], AfterValidator(_small)] | None = None
+
+
 class UploadMeta(Request):
     """The optional `meta` part before a `file` part."""
 
     name: Name | None = None
-    role: Literal["track", "stem", "mix", "sample"] = "track"
+    role: Role = "track"
 
 
 class UploadForm(BaseModel):
@@ -111,6 +150,15 @@ class Asset(Reply):
     version: int
     created_at: datetime
     updated_at: datetime
+    tags: list[str]
+    rating: int | None
+    favorite: bool
+    color: str | None
+    notes: str
+    metadata: Annotated[dict[str, Any], Field(description="Artist, title and the like.")]
+    bpm: float | None
+    musical_key: Annotated[str | None, Field(description="Such as `A minor`.")]
+    trashed_at: datetime | None
 
     @classmethod
     def of(cls, asset: entities.Asset, derivation: entities.Derivation | None = None) -> dict[str, Any]:
@@ -132,6 +180,15 @@ class Asset(Reply):
             version=asset.version,
             created_at=asset.created_at,
             updated_at=asset.updated_at,
+            tags=list(asset.tags),
+            rating=asset.rating,
+            favorite=asset.favorite,
+            color=asset.color,
+            notes=asset.notes,
+            metadata=dict(asset.metadata),
+            bpm=round(asset.bpm, 3) if asset.bpm is not None else None,
+            musical_key=asset.musical_key,
+            trashed_at=asset.trashed_at,
         ).model_dump(mode="json")
 
 

@@ -1,7 +1,7 @@
 -- name: export_library
-select a.*, b.sha256, b.bytes, b.key, b.media_type
+select {asset_columns}
 from assets a join blobs b on b.id = a.blob_id
-where a.owner_id = $1 and a.library_id = $2
+where a.owner_id = $1 and a.library_id = $2 and a.trashed_at is null
 order by a.id
 limit $3
 
@@ -12,9 +12,9 @@ with recursive tree as (
     union
     select a.id from assets a join tree t on a.parent_id = t.id where $3::boolean
 )
-select a.*, b.sha256, b.bytes, b.key, b.media_type
+select {asset_columns}
 from assets a join blobs b on b.id = a.blob_id
-where a.owner_id = $1 and a.id in (select id from tree)
+where a.owner_id = $1 and a.id in (select id from tree) and a.trashed_at is null
 order by a.id
 limit $4
 

@@ -19,7 +19,7 @@ where owner_id = $1 and recipe = $2 and asset_id = $3 and library_id = $4
   and (state <> 'succeeded'
        or (result ->> 'outputs')::int = (
            select count(*) from assets a join blobs b on b.id = a.blob_id
-           where a.job_id = j.id and b.key not like 'evicted/%'
+           where a.job_id = j.id and a.trashed_at is null and b.key not like 'evicted/%'
        ))
 order by id desc
 limit 1
