@@ -16,12 +16,10 @@ from .db import libraries as library_rows
 from .entities import Asset, Blob, Derivation, Facts, Job, JobInput, Lineage
 from .errors import AssetInUse, CannotRebuild, Conflict, ExecutorFailed, NotFound, UnknownModel
 from .executors import registry
-from .orders import Order
+from .orders import REBUILDS, Order
 from .pipeline import asset_event, stamp
 from .services import Services
 
-REBUILDS = "rebuilds"
-"""In the output of a job that makes an asset again: which one."""
 DEPTH = 32
 MOST = 500
 """How far a lineage reaches each way, and of how many assets it tells."""

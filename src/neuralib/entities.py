@@ -271,6 +271,7 @@ class Job:
     started_at: datetime | None
     finished_at: datetime | None
     metadata: Facts
+    retry_of: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

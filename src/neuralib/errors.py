@@ -10,7 +10,7 @@ The edges translate: `api/problems.py` into RFC 9457 problem+json, `cli.py` into
     │   ├── UnsupportedAudio, DecodeFailed, NonFiniteAudio, AudioTooShort, AudioTooLong, InvalidArchive, NotAudio
     │   ├── UnknownModel, UnknownOperation, InputUnsupported, ModelLicenseForbidden
     │   ├── RegionOutOfBounds
-    │   ├── AlreadyExists, JobNotCancellable, RunNotCancellable, AssetInUse, SourceDeleted, IdempotencyInProgress, IdempotencyKeyReused
+    │   ├── AlreadyExists, JobNotCancellable, JobNotRetryable, RunNotCancellable, AssetInUse, SourceDeleted, IdempotencyInProgress, IdempotencyKeyReused
     │   └── ConfigurationError, PortInUse, DataDirInUse, DatabaseTooNew, MissingFile
     ├── Unavailable           the world may mend it: retried with backoff
     │   ├── StorageUnavailable, QueueUnavailable, DatabaseUnavailable, IssuerUnavailable, StorageFull, TooBusy
@@ -22,8 +22,8 @@ The edges translate: `api/problems.py` into RFC 9457 problem+json, `cli.py` into
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 PROBLEM_TYPES = "https://neuralib.dev/problems/"
 """An error's `type` (RFC 9457) is this and its code."""
@@ -54,6 +54,11 @@ class NeuralibError(Exception):
     def title(cls) -> str:
         """The first line of the class's docstring: the same for every occurrence of the error."""
         return (cls.__doc__ or cls.__name__).strip().splitlines()[0].rstrip(".")
+
+    def within(self, pointer: str, what: str) -> Self:
+        """The same error, of a part of a larger request."""
+        fields = [replace(each, pointer=pointer + each.pointer) for each in self.fields]
+        return type(self)(f"{what}: {self.detail}", fields=fields)
 
     def as_dict(self) -> dict[str, Any]:
         """The error as a job stores it: RFC 9457 members less the ones that only HTTP knows."""
@@ -167,6 +172,13 @@ class JobNotCancellable(Conflict):
 
     code = "job-not-cancellable"
     mend = "Nothing to do: read the job's state."
+
+
+class JobNotRetryable(Conflict):
+    """The job did not end badly."""
+
+    code = "job-not-retryable"
+    mend = "Read the job's state."
 
 
 class RunNotCancellable(Conflict):

@@ -30,6 +30,7 @@ from .errors import Cancelled, Interrupted, JobTimeout, NeuralibError, StorageFu
 from .executors import AudioOutput, FileOutput, Input, registry
 from .objects import fetch_file, is_full, put_file
 from .objects.blocks import disk_errors
+from .orders import REBUILDS
 from .organising import sung
 from .pipeline import TERMINAL, asset_event, job_event
 from .progress import Progress
@@ -328,7 +329,7 @@ class Execution:
 
     async def _commit(self, made: Sequence[_Made], outcome: Outcome, recording: Recording) -> None:
         job, by = self.job, outcome.by
-        again = derivations.REBUILDS in job.output
+        again = REBUILDS in job.output
         result = {
             "model": by.weights.id if by.weights else job.model,
             **by.as_dict(),

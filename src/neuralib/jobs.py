@@ -1,7 +1,8 @@
 """Use cases of jobs: submit, read, cancel; and what the rescuer does for the ones whose worker died."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -21,6 +22,7 @@ from .errors import (
     Cancelled,
     FieldError,
     JobNotCancellable,
+    NeuralibError,
     ValidationFailed,
     WorkerLost,
 )
@@ -61,6 +63,8 @@ class JobRequest:
     """What the job will be called. A job that has the id already is the answer: it was made by this request."""
     inputs: Sequence[JobInput] = ()
     """All of them, `asset_id` first, when there are several or the only one has a name."""
+    retry_of: UUID | None = None
+    """The job that ended badly and is asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,27 +89,68 @@ async def submit(services: Services, owner: UUID, request: JobRequest) -> JobVie
     Raises NotFound, UnknownModel, UnknownOperation, ValidationFailed, RegionOutOfBounds, InputUnsupported, AlreadyExists,
     TooManyJobs, QuotaExceeded.
     """
-    executor, checkpoint = services.registry.choose(request.operation, request.model)
-    params = registry.validate(executor, dict(request.params))
-    require_format(request.format)
+    (view,) = await _submit(services, owner, [request])
+    return view
+
+
+async def submit_all(services: Services, owner: UUID, requests: Sequence[JobRequest]) -> list[JobView]:
+    """Accept all of these jobs, or none: what is wrong is raised as `submit` would, with the number of the request."""
+    return await _submit(services, owner, requests, numbered=True)
+
+
+async def _submit(
+    services: Services, owner: UUID, requests: Sequence[JobRequest], *, numbered: bool = False
+) -> list[JobView]:
     async with services.db.transaction() as tx:
-        inputs = request.inputs or [JobInput(request.asset_id)]
-        assets = await asset_rows.share(tx, owner, [each.asset_id for each in inputs])
-        params = await references.fill_in(tx, assets[0], executor, params)
-        work = _Work(executor, checkpoint, params, inputs, assets)
-        check(executor, checkpoint, params, work.named)
-        if request.library_id is not None:
-            await library_rows.share(tx, owner, request.library_id)
+        works = []
+        for number, request in enumerate(requests):
+            with _numbered(number if numbered else None):
+                works.append(await _understand(tx, services, owner, request))
         await library_rows.lock_owner(
             tx, owner
         )  # of two clicks at once, the second finds the first one's job
-        job, existing = await _find_or_place(tx, services, request, work)
+        found = []
+        for number, (request, work) in enumerate(zip(requests, works, strict=True)):
+            with _numbered(number if numbered else None):
+                found.append(await _find_or_place(tx, services, request, work))
+    placed = {job.model for job, existing in found if not existing}
+    if placed:
+        await asyncio.gather(services.bus.wake(owner), *(services.queues.ring(model) for model in placed))
+    return [
+        await _submitted(services, job, work, existing=existing)
+        for (job, existing), work in zip(found, works, strict=True)
+    ]
+
+
+@contextmanager
+def _numbered(number: int | None) -> Iterator[None]:
+    try:
+        yield
+    except NeuralibError as error:
+        if number is None:
+            raise
+        raise error.within(f"/jobs/{number}", f"job {number}") from error
+
+
+async def _understand(tx: Connection, services: Services, owner: UUID, request: JobRequest) -> "_Work":
+    executor, checkpoint = services.registry.choose(request.operation, request.model)
+    params = registry.validate(executor, dict(request.params))
+    require_format(request.format)
+    inputs = request.inputs or [JobInput(request.asset_id)]
+    assets = await asset_rows.share(tx, owner, [each.asset_id for each in inputs])
+    params = await references.fill_in(tx, assets[0], executor, params)
+    work = _Work(executor, checkpoint, params, inputs, assets)
+    check(executor, checkpoint, params, work.named)
+    if request.library_id is not None:
+        await library_rows.share(tx, owner, request.library_id)
+    return work
+
+
+async def _submitted(services: Services, job: Job, work: "_Work", *, existing: bool) -> JobView:
     if existing:
-        view = await get(services, owner, job.id)
-        return replace(view, existing=True)
-    await asyncio.gather(services.queues.ring(job.model), services.bus.wake(owner))
+        return replace(await get(services, job.owner_id, job.id), existing=True)
     async with services.db.statements() as db:
-        return JobView(job, inputs, (), await rows.position(db, job.id))
+        return JobView(job, work.inputs, (), await rows.position(db, job.id))
 
 
 def require_format(name: str) -> None:
@@ -187,6 +232,7 @@ def _order(settings: Settings, request: JobRequest, work: _Work) -> Order:
         metadata=request.metadata,
         id=request.id,
         inputs=request.inputs,
+        retry_of=request.retry_of,
     )
 
 

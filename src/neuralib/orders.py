@@ -14,6 +14,9 @@ from .entities import Asset, Job, JobInput, new_id
 from .errors import AssetEvicted, TooManyJobs
 from .pipeline import job_event
 
+REBUILDS = "rebuilds"
+"""In the output of a job that makes an asset again: which one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -35,6 +38,7 @@ class Order:
     timeout_s: float
     metadata: Mapping[str, Any] = field(default_factory=dict)
     id: UUID | None = None
+    retry_of: UUID | None = None
     inputs: Sequence[JobInput] = ()
     """All of them, `asset` first, when there are several or the only one has a name."""
 
@@ -82,6 +86,7 @@ async def place(tx: Connection, order: Order) -> Job:
         timeout_s=order.timeout_s,
         metadata=order.metadata,
         recipe=order.recipe,
+        retry_of=order.retry_of,
     )
     await job_inputs.insert(tx, job, order.inputs or [JobInput(order.asset)])
     await event_rows.append(tx, job_event("queued", job))

@@ -78,6 +78,7 @@ def snapshot(
         "error": dict(job.error) if job.error else None,
         "worker": job.worker,
         "metadata": dict(job.metadata),
+        "retry_of": str(job.retry_of) if job.retry_of else None,
         "timeout_s": job.timeout_s,
         "created_at": stamp(job.created_at),
         "started_at": stamp(job.started_at),

@@ -72,7 +72,9 @@ class Pipeline:
 
 PITCHED = ("vocals", "bass", "other", "guitar", "piano")
 """Stems that have notes."""
-VOCALS = Takes(("separate",), ("vocals",), above_dbfs=-60.0)
+AUDIBLE = -60.0
+"""RMS in dBFS below which a stem holds nothing."""
+VOCALS = Takes(("separate",), ("vocals",), above_dbfs=AUDIBLE)
 INSTRUMENTAL = {"name": "instrumental", "gains_db": {"vocals": None}}
 
 PIPELINES: Mapping[str, Pipeline] = {
@@ -83,6 +85,24 @@ PIPELINES: Mapping[str, Pipeline] = {
             "karaoke",
             "The mix without its vocals, and the vocals alone.",
             (Step("separate", "separate", params={"stems": ["vocals"], "mixes": [INSTRUMENTAL]}),),
+        ),
+        Pipeline(
+            "full-breakdown",
+            "Everything: stems, notes of what has pitch, the words, tempo and key.",
+            (
+                Step("separate", "separate"),
+                Step("notes", "midi", Takes(("separate",), PITCHED, above_dbfs=AUDIBLE)),
+                Step("lyrics", "transcribe", VOCALS),
+                Step("analysis", "analyze"),
+            ),
+        ),
+        Pipeline(
+            "sample-pack",
+            "The drums, cut into single hits that say what they are.",
+            (
+                Step("separate", "separate", params={"stems": ["drums"]}),
+                Step("hits", "slice", Takes(("separate",), ("drums",)), params={"method": "onsets"}),
+            ),
         ),
         Pipeline(
             "lyrics",

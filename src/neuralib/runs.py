@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from . import orders, recipes, succession
+from . import orders, recipes, references, succession
 from .db import Connection
 from .db import assets as asset_rows
 from .db import events as event_rows
@@ -74,7 +74,7 @@ async def start(services: Services, owner: UUID, pipeline: Pipeline, request: Ru
     steps = look_up(services, pipeline, request.overrides)
     async with services.db.transaction() as tx:
         (track,) = await asset_rows.share(tx, owner, [request.asset_id])
-        _check(services.registry, steps, track)
+        steps = [await _filled_in(tx, services, step, track) for step in steps]
         await library_rows.lock_owner(tx, owner)
         if request.id is not None and (made := await rows.find(tx, owner, request.id)):
             return await _view(tx, made)
@@ -107,8 +107,7 @@ def _look_up(services: Services, pipeline: Pipeline, step: Step, override: Overr
         executor, checkpoint = services.registry.choose(step.operation, override.model or step.model)
         params = registry.validate(executor, {**step.params, **override.params})
     except NeuralibError as error:
-        fields = [replace(f, pointer=f"/overrides/{step.id}{f.pointer}") for f in error.fields]
-        raise type(error)(f"step {step.id} of {pipeline.slug}: {error.detail}", fields=fields) from error
+        raise error.within(f"/overrides/{step.id}", f"step {step.id} of {pipeline.slug}") from error
     return RunStep(
         id=step.id,
         operation=executor.operation,
@@ -121,11 +120,18 @@ def _look_up(services: Services, pipeline: Pipeline, step: Step, override: Overr
     )
 
 
-def _check(models: registry.Registry, steps: Sequence[RunStep], track: Asset) -> None:
-    """What the parameters ask for is refused now, not when its turn comes: stems are as long and wide as their track."""
-    for step in steps:
-        executor = models.get(step.model)
-        check(executor, step.checkpoint, registry.validate(executor, dict(step.params)), [(None, track)])
+async def _filled_in(tx: Connection, services: Services, step: RunStep, track: Asset) -> RunStep:
+    """What the parameters leave to the library is looked up now, and what they cannot ask for refused: stems are as long
+    and wide as their track.
+    """
+    executor = services.registry.get(step.model)
+    try:
+        params = registry.validate(executor, dict(step.params))
+        params = await references.fill_in(tx, track, executor, params)
+        check(executor, step.checkpoint, params, [(None, track)])
+    except NeuralibError as error:
+        raise error.within(f"/overrides/{step.id}", f"step {step.id}") from error
+    return replace(step, params=params.model_dump(mode="json"))
 
 
 async def _weighed(tx: Connection, steps: Sequence[RunStep]) -> list[RunStep]:

@@ -223,3 +223,64 @@ async def until_somebody_listens(services: Services, owner: UUID) -> None:
     async with asyncio.timeout(10):
         while not services.bus.listeners(owner):  # noqa: ASYNC110 - nobody tells of listeners
             await asyncio.sleep(0.01)
+
+
+# ── again, and many at once ───────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_job_that_ended_badly_is_asked_for_again(api: Api, song: str) -> None:
+    asked = echo(song, params={"gain": 0.5}, outputs={"format": "flac"}, metadata={"my": "tag"})
+    first = (await api.post("/jobs", asked)).json
+    refused = await api.post(f"/jobs/{first['id']}/retry", {})
+    assert (refused.status, refused.code) == (409, "job-not-retryable")
+    await api.post(f"/jobs/{first['id']}/cancel")
+    again = await api.post(f"/jobs/{first['id']}/retry", {"params": {"gain": 0.25}})
+    assert again.status == 202
+    job = again.json
+    assert job["id"] != first["id"]
+    assert (job["retry_of"], job["params"]["gain"]) == (first["id"], 0.25)
+    assert (job["output"], job["metadata"], job["asset_id"]) == ({"format": "flac"}, {"my": "tag"}, song)
+    twice = await api.post(f"/jobs/{first['id']}/retry", {"params": {"gain": 0.25}})
+    assert (twice.status, twice.json["id"]) == (200, job["id"])
+    wrong = await api.post(f"/jobs/{first['id']}/retry", {"params": {"gain": 9}})
+    assert [each["pointer"] for each in wrong.json["errors"]] == ["/params/gain"]
+
+
+async def test_what_succeeded_is_not_asked_for_again(
+    api: Api, song: str, services: Services, owner: UUID
+) -> None:
+    job = (await api.post("/jobs", echo(song))).json
+    await finish(services, owner, job["id"])
+    assert (await api.post(f"/jobs/{job['id']}/retry", {})).code == "job-not-retryable"
+
+
+async def test_many_jobs_are_accepted_at_once(api: Api, song: str) -> None:
+    bodies = [echo(song, params={"gain": n / 10}, priority="high") for n in range(3)]
+    key = {"Idempotency-Key": uuid4().hex}
+    made = await api.post("/jobs/batch", {"jobs": bodies}, headers=key)
+    assert made.status == 202
+    assert [job["params"]["gain"] for job in made.json["items"]] == [0.0, 0.1, 0.2]
+    again = await api.post("/jobs/batch", {"jobs": bodies}, headers=key)
+    assert again.json == made.json
+    assert len((await api.get("/jobs")).json["items"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "pointer"),
+    [({"params": {"gain": 9}}, "/jobs/1/params/gain"), ({"model": "none"}, "/jobs/1/model")],
+)
+async def test_one_wrong_job_keeps_all_from_being_accepted(
+    api: Api, song: str, wrong: dict[str, Any], pointer: str
+) -> None:
+    refused = await api.post("/jobs/batch", {"jobs": [echo(song), echo(song, **wrong)]})
+    assert refused.status == 422
+    assert [each["pointer"] for each in refused.json["errors"]] == [pointer]
+    assert (await api.get("/jobs")).json["items"] == []
+
+
+async def test_more_jobs_at_once_than_may_wait_are_refused_whole(api: Api, song: str) -> None:
+    refused = await api.post("/jobs/batch", {"jobs": [echo(song) for _ in range(5)]})
+    assert (refused.status, refused.code) == (429, "too-many-jobs")
+    assert (await api.get("/jobs")).json["items"] == []
+    missing = await api.post("/jobs/batch", {"jobs": [echo(song), echo(str(uuid4()))]})
+    assert (missing.status, missing.code) == (404, "not-found")

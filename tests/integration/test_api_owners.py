@@ -195,6 +195,16 @@ def request_of(
             "create_region": {"kind": "marker", "start_s": 0.05},
             "replace_regions": {"items": [{"id": of("body", "id"), "start_s": 0, "end_s": 0.05}]},
             "update_region": {"color": "#ffffff"},
+            "create_jobs": {
+                "jobs": [
+                    {
+                        "model": "echo",
+                        "inputs": [{"asset_id": of("body", "asset_id")}],
+                        "outputs": {"library_id": of("body", "library_id")},
+                    }
+                ]
+            },
+            "retry_job": {},
             "create_run": {"asset_id": of("body", "asset_id")},
             "mix_asset": {"outputs": {"library_id": of("body", "library_id")}},
             "create_job": {

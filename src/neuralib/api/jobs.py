@@ -7,32 +7,54 @@ from typing import Any
 
 from aiohttp import web
 
-from neuralib import jobs
+from neuralib import jobs, retries
 from neuralib.entities import JobInput, JobState
 from neuralib.jobs import JobRequest, JobView, OnExisting
 from neuralib.pipeline import PRIORITIES, TERMINAL, snapshot
 
 from .calls import Call, decode_cursor
 from .replies import page, reply
-from .schemas.jobs import JobOptions, JobQuery, JobsQuery, Lane, NewJob
+from .schemas.jobs import JobBatch, JobOptions, JobQuery, JobRetry, JobsQuery, Lane, NewJob
 
 
 async def create_job(call: Call, body: NewJob) -> web.Response:
-    request = JobRequest(
-        body.inputs[0].asset_id,
-        inputs=_inputs(body),
-        operation=body.operation,
-        model=body.model,
-        params=body.params,
-    )
-    return await accept(call, request, body)
+    return await accept(call, _request(body), body)
 
 
 async def accept(call: Call, request: JobRequest, body: JobOptions) -> web.Response:
     """Submit what is asked with the options of the body. 202; 200 for a job that was there already, or when
     `Prefer: wait=N` saw it end.
     """
-    request = replace(
+    view = await jobs.submit(call.services, call.owner, _with_options(call, request, body))
+    return await _accepted(call, view)
+
+
+async def retry_job(call: Call, body: JobRetry) -> web.Response:
+    """202; 200 for the same job that was there already."""
+    name = call.new_id() if call.keyed else None
+    view = await retries.retry(call.services, call.owner, call.id("job"), body.params, id=name)
+    return await _accepted(call, view)
+
+
+async def create_jobs(call: Call, body: JobBatch) -> web.Response:
+    """202: all of them are accepted; or none, and the refusal names the first that cannot be."""
+    requests = [_with_options(call, _request(job), job, n) for n, job in enumerate(body.jobs)]
+    views = await jobs.submit_all(call.services, call.owner, requests)
+    return reply({"items": [_body(view, cached=_is_cached(view)) for view in views]}, 202)
+
+
+def _request(body: NewJob) -> JobRequest:
+    return JobRequest(
+        body.inputs[0].asset_id,
+        inputs=_inputs(body),
+        operation=body.operation,
+        model=body.model,
+        params=body.params,
+    )
+
+
+def _with_options(call: Call, request: JobRequest, body: JobOptions, number: int = 0) -> JobRequest:
+    return replace(
         request,
         format=body.outputs.format,
         library_id=body.outputs.library_id,
@@ -41,10 +63,12 @@ async def accept(call: Call, request: JobRequest, body: JobOptions) -> web.Respo
         max_attempts=body.max_attempts,
         metadata=body.metadata,
         on_existing=OnExisting(body.on_existing),
-        id=call.new_id() if call.keyed else None,
+        id=call.new_id(number) if call.keyed else None,
     )
-    view = await jobs.submit(call.services, call.owner, request)
-    existing, cached = view.existing, view.existing and view.job.state is JobState.SUCCEEDED
+
+
+async def _accepted(call: Call, view: JobView) -> web.Response:
+    existing, cached = view.existing, _is_cached(view)
     headers = {"Location": f"/api/v1/jobs/{view.job.id}"}
     wait_s = call.wanted_wait()
     if wait_s is not None:
@@ -52,6 +76,10 @@ async def accept(call: Call, request: JobRequest, body: JobOptions) -> web.Respo
         view = await _wait(call, view, wait_s, _has_ended)
     status = 200 if existing or _has_ended(view) else 202
     return reply(_body(view, cached=cached), status, headers)
+
+
+def _is_cached(view: JobView) -> bool:
+    return view.existing and view.job.state is JobState.SUCCEEDED
 
 
 async def list_jobs(call: Call, query: JobsQuery) -> web.Response:

@@ -33,6 +33,7 @@ STATUS: Mapping[type[NeuralibError], int] = {
     errors.AlreadyExists: 409,
     errors.IdempotencyInProgress: 409,
     errors.JobNotCancellable: 409,
+    errors.JobNotRetryable: 409,
     errors.RunNotCancellable: 409,
     errors.CannotRebuild: 409,
     errors.SourceDeleted: 409,

@@ -42,6 +42,7 @@ async def insert(
     timeout_s: float,
     metadata: Mapping[str, Any],
     recipe: str | None,
+    retry_of: UUID | None = None,
 ) -> Job:
     row = await tx.one(
         "insert_job",
@@ -59,6 +60,7 @@ async def insert(
         timeout_s,
         metadata,
         recipe,
+        retry_of,
     )
     return _job(row)
 

@@ -4,7 +4,17 @@ from collections.abc import Mapping
 
 from neuralib import errors
 from neuralib.api import jobs
-from neuralib.api.schemas.jobs import Job, JobPage, JobQuery, JobsQuery, NewJob, QueueState
+from neuralib.api.schemas.jobs import (
+    Job,
+    JobBatch,
+    JobPage,
+    JobQuery,
+    JobRetry,
+    JobsAccepted,
+    JobsQuery,
+    NewJob,
+    QueueState,
+)
 from neuralib.entities import Scope
 
 from .route import V1, Answer, Route, json_of
@@ -51,6 +61,29 @@ ROUTES: tuple[Route, ...] = (
         body=NewJob,
         headers=WAIT,
         problems=REFUSED,
+        scope=Scope.JOBS,
+    ),
+    Route(
+        "create_jobs",
+        "POST",
+        f"{V1}/jobs/batch",
+        jobs.create_jobs,
+        "Accept up to 200 jobs, all of them or none.",
+        {202: json_of(JobsAccepted, "All are accepted; some may have been there already.")},
+        body=JobBatch,
+        problems=REFUSED,
+        scope=Scope.JOBS,
+    ),
+    Route(
+        "retry_job",
+        "POST",
+        f"{V1}/jobs/{{job}}/retry",
+        jobs.retry_job,
+        "Ask again for a job that failed, was cancelled or took too long, with other parameters if you like.",
+        SUBMITTED,
+        body=JobRetry,
+        headers=WAIT,
+        problems=(*REFUSED, errors.JobNotRetryable, errors.SourceDeleted),
         scope=Scope.JOBS,
     ),
     Route(

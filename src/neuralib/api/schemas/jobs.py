@@ -14,6 +14,7 @@ from .base import PageQuery, Reply, Request, Word, listed
 from .problems import JobError
 
 MAX_IDS = 100
+MAX_BATCH = 200
 MAX_INPUTS = 32
 MAX_METADATA = 16 * 1024
 
@@ -111,6 +112,14 @@ class NewJob(JobOptions):
     params: Annotated[dict[str, Any], Field(description="Checked against the model's `params_schema`.")] = {}
 
 
+class JobBatch(Request):
+    jobs: Annotated[list[NewJob], Field(min_length=1, max_length=MAX_BATCH)]
+
+
+class JobRetry(Request):
+    params: Annotated[dict[str, Any], Field(description="Over those that the job had.")] = {}
+
+
 class Progress(BaseModel):
     """How far a running job is. `fraction` never falls within an attempt."""
 
@@ -166,10 +175,17 @@ class Job(Reply):
     error: JobError | None
     worker: str | None
     metadata: dict[str, Any]
+    retry_of: Annotated[UUID | None, Field(description="The job that ended badly and was asked for again.")]
     timeout_s: float
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+class JobsAccepted(Reply):
+    """In the order of the request."""
+
+    items: list[Job]
 
 
 class JobPage(Reply):

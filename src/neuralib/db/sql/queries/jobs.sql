@@ -1,7 +1,7 @@
 -- name: insert_job
 insert into jobs (id, owner_id, operation, model, checkpoint, params, output, asset_id, library_id, priority,
-                  max_attempts, timeout_s, metadata, recipe)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                  max_attempts, timeout_s, metadata, recipe, retry_of)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 returning *
 
 -- name: get_job
