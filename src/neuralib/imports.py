@@ -32,6 +32,7 @@ from .entities import AssetKind, Blob, NewAsset, Region, new_id
 from .errors import BadRequest, InvalidArchive, NeuralibError, RegionOutOfBounds
 from .objects import put_file
 from .objects.blocks import in_thread
+from .organising import sung
 from .pipeline import asset_event
 from .services import Services
 
@@ -62,6 +63,7 @@ class _Ready:
     part: AssetPart
     blob: Blob
     audio: Mapping[str, Any] | None
+    sung: str
 
 
 @dataclass(slots=True)
@@ -94,8 +96,9 @@ class _Import:
                 await rows.add_pending(db, blob.key)
             self.keys.append(blob.key)
             await put_file(self.services.objects, blob.key, path, content_type=media_type)
+            words = await in_thread(sung, part.kind, media_type, path)
             await in_thread(path.unlink)
-            return _Ready(part, blob, audio)
+            return _Ready(part, blob, audio, words)
 
     async def _recognise(self, part: AssetPart, path: Path) -> tuple[Mapping[str, Any] | None, str]:
         """(audio facts, media type), by what is in the file."""
@@ -243,6 +246,13 @@ def _new(
             "imported_from": {"asset_id": str(part.id), "exported_at": work.manifest.exported_at.isoformat()},
         },
         job_id=jobs.get(part.derivation) if part.derivation else None,
+        tags=part.tags,
+        rating=part.rating,
+        favorite=part.favorite,
+        color=part.color,
+        notes=part.notes,
+        metadata=part.metadata,
+        search_text=ready.sung,
     )
 
 

@@ -174,6 +174,12 @@ def _part(asset: Asset, file: str | None, regions: Sequence[Region]) -> AssetPar
             )
             for r in regions
         ],
+        tags=list(asset.tags),
+        rating=asset.rating,
+        favorite=asset.favorite,
+        color=asset.color,
+        notes=asset.notes,
+        metadata=dict(asset.metadata),
         created_at=asset.created_at,
     )
 

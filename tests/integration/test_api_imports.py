@@ -182,6 +182,23 @@ async def test_regions_and_markers_are_restored(song: Song, elsewhere: Api) -> N
     assert [{name: region[name] for name in regions[0]} for region in found] == regions
 
 
+async def test_what_somebody_said_of_an_asset_is_restored(song: Song, elsewhere: Api) -> None:
+    said = {
+        "tags": ["dusty", "night"],
+        "rating": 4,
+        "favorite": True,
+        "color": "#aabbcc",
+        "notes": "Slow it down.",
+        "metadata": {"mic": "SM7", "takes": [1, 2]},
+    }
+    got = await song.api.call("PATCH", f"/assets/{song.stem}", json=said)
+    assert got.status == 200
+    library = (await elsewhere.library())["id"]
+    await bring(elsewhere, library, await exported(song))
+    stem = (await tree(elsewhere, library))["Song [vocals]"]
+    assert {name: stem[name] for name in said} == said
+
+
 async def test_an_archive_that_comes_again_restores_what_is_missing_and_nothing_else(
     song: Song, elsewhere: Api
 ) -> None:

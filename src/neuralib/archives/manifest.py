@@ -4,6 +4,7 @@ The models below are its schema, for what is written and for what is read back; 
 that a reader does not know are passed over, so a later version may add some; what changes their meaning raises VERSION.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
@@ -30,6 +31,7 @@ MAX_ASSETS = 20_000
 
 MAX_REGIONS = 1000
 """Of one asset."""
+MAX_METADATA = 16384
 MAX_BYTES = 64 << 20
 """Of the document that is read back."""
 
@@ -57,6 +59,18 @@ Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Color = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_storable)]
 Facts = Annotated[dict[str, Any], AfterValidator(_storable)]
+
+
+def _as_kept(tag: str) -> str:
+    if tag != " ".join(tag.lower().split()) or "," in tag or not tag.isprintable():
+        raise ValueError("tags are lower-case and printable, without commas")
+    return tag
+
+
+def _small(metadata: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(metadata)) > MAX_METADATA:
+        raise ValueError(f"may have {MAX_METADATA} bytes as JSON")
+    return metadata
 
 
 class _Part(BaseModel):
@@ -105,6 +119,12 @@ class AssetPart(_Part):
     facts: Facts = Field(default_factory=dict)
     derivation: UUID | None = None
     regions: Annotated[list[RegionPart], Field(max_length=MAX_REGIONS)] = []
+    tags: Annotated[list[Annotated[Tag, AfterValidator(_as_kept)]], Field(max_length=64)] = []
+    rating: Annotated[int | None, Field(ge=0, le=5)] = None
+    favorite: bool = False
+    color: Color | None = None
+    notes: Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_storable)] = ""
+    metadata: Annotated[Facts, AfterValidator(_small)] = Field(default_factory=dict)
     created_at: AwareDatetime
 
 
