@@ -8,6 +8,7 @@ The edges translate: `api/problems.py` into RFC 9457 problem+json, `cli.py` into
     │   ├── InvalidParameter, ValidationFailed, NotFound, Gone, Conflict, PreconditionFailed, RangeNotSatisfiable
     │   ├── Unauthenticated, TokenExpired, InsufficientScope, CrossOrigin, PayloadTooLarge, QuotaExceeded, UnsupportedMediaType, MalformedMultipart, EmptyUpload
     │   ├── UnsupportedAudio, DecodeFailed, NonFiniteAudio, AudioTooShort, AudioTooLong, InvalidArchive, NotAudio
+    │   ├── UnsupportedMidi, UnsupportedTranscript
     │   ├── UnknownModel, UnknownOperation, InputUnsupported, ModelLicenseForbidden
     │   ├── RegionOutOfBounds
     │   ├── AlreadyExists, JobNotCancellable, JobNotRetryable, RunNotCancellable, AssetInUse, SourceDeleted, IdempotencyInProgress, IdempotencyKeyReused
@@ -358,6 +359,20 @@ class RegionOutOfBounds(BadRequest):
 
     code = "region-out-of-bounds"
     mend = "Begin and end inside the recording, and end at least one sample after the beginning."
+
+
+class UnsupportedMidi(BadRequest):
+    """The file is not MIDI that NeuraLib reads."""
+
+    code = "unsupported-midi"
+    mend = "Use a Standard MIDI File of format 0 or 1."
+
+
+class UnsupportedTranscript(BadRequest):
+    """The file is not a transcript that NeuraLib reads."""
+
+    code = "unsupported-transcript"
+    mend = "Use the JSON that `transcribe` makes."
 
 
 class UnknownModel(BadRequest):

@@ -57,6 +57,8 @@ STATUS: Mapping[type[NeuralibError], int] = {
     errors.AudioTooLong: 422,
     errors.RegionOutOfBounds: 422,
     errors.NotAudio: 422,
+    errors.UnsupportedMidi: 422,
+    errors.UnsupportedTranscript: 422,
     errors.UnknownModel: 422,
     errors.UnknownOperation: 422,
     errors.InputUnsupported: 422,
