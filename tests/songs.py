@@ -3,12 +3,13 @@ make the same song everywhere.
 """
 
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 RATE = 44_100
-NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 PROGRESSIONS = {
     "major": ((0, 4, 5, 3), (0, 5, 3, 4), (0, 3, 0, 4), (0, 5, 1, 4), (0, 2, 3, 4), (3, 4, 0, 5)),
@@ -198,6 +199,7 @@ def _seconds(length: float) -> Mono:
     return np.arange(round(length * RATE)) / RATE
 
 
+@cache
 def _tone(
     pitch: int, length: float, partials: int, slope: float, decay: float, attack: float = 0.004
 ) -> Mono:
