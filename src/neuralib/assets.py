@@ -183,25 +183,6 @@ async def duplicate_of(services: Services, asset: Asset) -> UUID | None:
         return await rows.find_duplicate(db, asset)
 
 
-async def page(
-    services: Services,
-    owner: UUID,
-    library: UUID,
-    *,
-    parent: UUID | None = None,
-    tree: bool = False,
-    kind: str | None = None,
-    before: UUID | None = None,
-    limit: int = 50,
-) -> Sequence[Asset]:
-    """Newest first: the children of `parent` (None: the roots), or with `tree` everything. Raises NotFound."""
-    async with services.db.statements() as db:
-        await library_rows.get(db, owner, library)
-        return await rows.page(
-            db, owner, library, parent=parent, tree=tree, kind=kind, before=before, limit=limit
-        )
-
-
 async def delete(services: Services, owner: UUID, asset: UUID) -> None:
     """The asset and everything made from it. Raises NotFound; AssetInUse while a job reads one of them."""
     async with services.db.transaction() as tx:

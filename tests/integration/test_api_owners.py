@@ -302,7 +302,7 @@ async def test_nothing_of_another_owner_is_in_any_answer(services: Services, url
             if "cursor" in route.query.model_fields:
                 for theirs in a.ids.values():
                     got = await b.api.get(path, params={"cursor": encode_cursor(UUID(theirs))})
-                    assert got.status == 200
+                    assert got.status == 200 or got.code == "invalid-cursor"
                     assert leaks(a, got) == [], route.name
         assert b.mark in (await b.api.get("/libraries")).content.decode()
 

@@ -54,14 +54,16 @@ def has_tag(header: str | None, tag: str) -> bool:
     return header.strip() == "*" or tag in re.findall(r'"[^"]*"', header)
 
 
-def page(call: Call, items: Sequence[Mapping[str, Any]], more_after: UUID | None) -> web.Response:
-    """One page; `more_after` is the last id on it when there is another."""
-    cursor = encode_cursor(more_after) if more_after else None
+def page(
+    call: Call, items: Sequence[Mapping[str, Any]], more_after: UUID | str | None, **more: Any
+) -> web.Response:
+    """One page; `more_after` is the last id on it, or a cursor, when there is another."""
+    cursor = encode_cursor(more_after) if isinstance(more_after, UUID) else more_after
     headers = {}
     if cursor is not None:
         following = call.request.rel_url.update_query(cursor=cursor)
         headers["Link"] = f'<{following.raw_path_qs}>; rel="next"'
-    return reply({"items": list(items), "next_cursor": cursor}, headers=headers)
+    return reply({"items": list(items), "next_cursor": cursor, **more}, headers=headers)
 
 
 async def write(response: web.StreamResponse, chunk: bytes, within_s: float) -> None:

@@ -21,7 +21,7 @@ Row = Any
 """An asyncpg.Record: indexed by column name."""
 
 
-_PART = re.compile(r"{(\w+)}")
+_PART = re.compile(r"(?<!{){(\w+)}(?!})")
 
 
 def _load_queries() -> dict[str, str]:
@@ -62,6 +62,12 @@ class Connection:
         with _translated():
             status: str = await self.raw.execute(QUERIES[name], *args)
             return int(status.rsplit(" ", 1)[-1])
+
+    async def composed(self, sql: str, *args: Any) -> Sequence[Row]:
+        """Run what was put together from named blocks."""
+        with _translated():
+            rows: Sequence[Row] = await self.raw.fetch(sql, *args)
+            return rows
 
     async def script(self, sql: str, *args: Any, timeout_s: float) -> None:
         """Run what is no named statement: migrations. Without `args` it may be many statements."""

@@ -16,7 +16,7 @@ def _blob(row: Row, id_column: str) -> Blob:
     return Blob(row[id_column], row["sha256"], row["bytes"], row["key"], row["media_type"])
 
 
-def _asset(row: Row) -> Asset:
+def asset_of(row: Row) -> Asset:
     return Asset(
         id=row["id"],
         owner_id=row["owner_id"],
@@ -142,7 +142,7 @@ async def get(tx: Connection, owner: UUID, asset: UUID, *, trashed: bool = False
 async def find(tx: Connection, owner: UUID, asset: UUID, *, trashed: bool = False) -> Asset | None:
     """With `trashed` also in the trash."""
     row = await tx.one("get_asset", owner, asset, trashed)
-    return _asset(row) if row else None
+    return asset_of(row) if row else None
 
 
 async def find_duplicate(tx: Connection, asset: Asset) -> UUID | None:
@@ -151,45 +151,29 @@ async def find_duplicate(tx: Connection, asset: Asset) -> UUID | None:
     return duplicate
 
 
-async def page(
-    tx: Connection,
-    owner: UUID,
-    library: UUID,
-    *,
-    parent: UUID | None,
-    tree: bool,
-    kind: str | None,
-    before: UUID | None,
-    limit: int,
-) -> Sequence[Asset]:
-    """Newest first: the children of `parent` (None: the roots), or with `tree` everything."""
-    rows = await tx.all("list_assets", owner, library, tree, parent, kind, before, limit)
-    return [_asset(row) for row in rows]
-
-
 async def of_jobs(tx: Connection, owner: UUID, jobs: Sequence[UUID]) -> list[Asset]:
     """What these jobs made."""
-    return [_asset(row) for row in await tx.all("list_job_assets", owner, jobs)]
+    return [asset_of(row) for row in await tx.all("list_job_assets", owner, jobs)]
 
 
 async def of_library(tx: Connection, owner: UUID, library: UUID, limit: int) -> list[Asset]:
     """Everything in a library, oldest first."""
-    return [_asset(row) for row in await tx.all("export_library", owner, library, limit)]
+    return [asset_of(row) for row in await tx.all("export_library", owner, library, limit)]
 
 
 async def of_ids(tx: Connection, owner: UUID, ids: Sequence[UUID], *, tree: bool, limit: int) -> list[Asset]:
     """Those of the assets that are there, oldest first; with `tree` everything made from them too."""
-    return [_asset(row) for row in await tx.all("export_assets", owner, ids, tree, limit)]
+    return [asset_of(row) for row in await tx.all("export_assets", owner, ids, tree, limit)]
 
 
 async def newest_stems(tx: Connection, owner: UUID, asset: UUID) -> list[Asset]:
     """What the last separation of the asset made and is still there, by name."""
-    return [_asset(row) for row in await tx.all("newest_stems", owner, asset)]
+    return [asset_of(row) for row in await tx.all("newest_stems", owner, asset)]
 
 
 async def share(tx: Connection, owner: UUID, assets: Sequence[UUID]) -> list[Asset]:
     """These assets, in this order; they cannot be deleted before the transaction ends. Raises NotFound."""
-    found = {row["id"]: _asset(row) for row in await tx.all("share_assets", owner, assets)}
+    found = {row["id"]: asset_of(row) for row in await tx.all("share_assets", owner, assets)}
     for asset in assets:
         if asset not in found:
             raise NotFound(f"there is no asset {asset}")
@@ -201,7 +185,7 @@ async def read_by(tx: Connection, job: Job) -> list[tuple[str | None, Asset]]:
     rows = await tx.all("list_assets_read", job.owner_id, job.id)
     if not rows or any(row["id"] is None for row in rows):
         raise NotFound("an asset that this job reads is gone")
-    return [(row["input_name"], _asset(row)) for row in rows]
+    return [(row["input_name"], asset_of(row)) for row in rows]
 
 
 async def stored_bytes(tx: Connection, owner: UUID) -> int:

@@ -72,6 +72,12 @@ async def get(tx: Connection, owner: UUID, library: UUID) -> Library:
     return found
 
 
+async def require(tx: Connection, owner: UUID, library: UUID) -> None:
+    """Raises NotFound."""
+    if await tx.value("find_library_id", owner, library) is None:
+        raise NotFound(f"there is no library {library}")
+
+
 async def page(tx: Connection, owner: UUID, before: UUID | None, limit: int) -> Sequence[Library]:
     """Newest first; `before` is the last id of the page before."""
     return [_library(row) for row in await tx.all("list_libraries", owner, before, limit)]

@@ -9,6 +9,7 @@ from . import (
     derivations,
     events,
     exports,
+    finding,
     jobs,
     keys,
     libraries,
@@ -25,6 +26,7 @@ __all__ = ["FORM", "ROUTES", "SSE", "Handler", "Route", "every_problem", "known_
 
 ROUTES: tuple[Route, ...] = (
     *libraries.ROUTES,
+    *finding.ROUTES,
     *assets.ROUTES,
     *regions.ROUTES,
     *derivations.ROUTES,

@@ -4,9 +4,7 @@ from neuralib import errors
 from neuralib.api import assets, content, uploads
 from neuralib.api.schemas.assets import (
     Asset,
-    AssetPage,
     AssetPatch,
-    AssetsQuery,
     ContentQuery,
     UploadForm,
     UploadResult,
@@ -29,17 +27,6 @@ from .route import (
 )
 
 ROUTES: tuple[Route, ...] = (
-    Route(
-        "list_assets",
-        "GET",
-        f"{V1}/libraries/{{library}}/assets",
-        assets.list_assets,
-        "The assets of a library, newest first: its roots, the children of one, or all.",
-        {200: json_of(AssetPage, "A page.", "Link")},
-        query=AssetsQuery,
-        problems=(errors.InvalidCursor,),
-        scope=Scope.READ,
-    ),
     Route(
         "upload_assets",
         "POST",

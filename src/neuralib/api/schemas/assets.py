@@ -5,30 +5,13 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from neuralib import entities
 from neuralib.assets import clean_name
 
-from .base import Color, Name, PageQuery, Reply, Request, Word
+from .base import Color, Name, Reply, Request, Word
 from .problems import Problem
-
-
-class AssetsQuery(PageQuery):
-    parent_id: Annotated[
-        UUID | Literal["null"] | None,
-        Field(description="The children of this asset; `null`, the default: the roots."),
-    ] = None
-    tree: Annotated[bool, Field(description="Everything in the library, at any depth.")] = False
-    kind: Annotated[
-        Literal["audio", "midi", "transcript", "analysis"] | None, Field(description="Only these.")
-    ] = None
-
-    @model_validator(mode="after")
-    def _one_view(self) -> Self:
-        if self.tree and self.parent_id is not None:
-            raise ValueError("tree shows everything: leave parent_id out")
-        return self
 
 
 class ContentQuery(Request):
@@ -202,6 +185,7 @@ def _urls(asset: entities.Asset) -> Urls:
 class AssetPage(Reply):
     items: list[Asset]
     next_cursor: str | None
+    total: Annotated[int | None, Field(description="With `count=true`.")] = None
 
 
 class UploadOutcome(Reply):

@@ -26,16 +26,6 @@ where owner_id = $1 and id = $2
 -- name: find_duplicate
 select id from assets where library_id = $1 and blob_id = $2 and id <> $3 order by id limit 1
 
--- name: list_assets
-select {asset_columns}
-from assets a join blobs b on b.id = a.blob_id
-where a.owner_id = $1 and a.library_id = $2 and a.trashed_at is null
-  and ($3::boolean or a.parent_id is not distinct from $4)
-  and ($5::text is null or a.kind = $5)
-  and ($6::uuid is null or a.id < $6)
-order by a.id desc
-limit $7
-
 -- name: list_job_assets
 select {asset_columns}
 from assets a join blobs b on b.id = a.blob_id

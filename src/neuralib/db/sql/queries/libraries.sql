@@ -12,6 +12,9 @@ cross join lateral (
 ) s
 where l.owner_id = $1 and l.id = $2 and (l.trashed_at is null or $3::boolean)
 
+-- name: find_library_id
+select id from libraries where owner_id = $1 and id = $2 and trashed_at is null
+
 -- name: list_libraries
 select l.*, s.asset_count, s.bytes, s.duration
 from libraries l

@@ -1,0 +1,115 @@
+-- db/finding.py puts a question together from these blocks: only what is asked for stands in the statement, so that the
+-- planner sees what it is about. `$?` is the next argument; the owner is $1.
+
+-- name: find_page
+-- Ids first: the rows behind a page are many and wide.
+with page as (
+    select a.id, {{keys}}
+    from {{source}}
+    where {{where}}
+    order by {{order}}
+    limit $?
+)
+select {asset_columns}, {{names}}
+from page p join assets a on a.id = p.id join blobs b on b.id = a.blob_id
+order by {{order_page}}
+
+-- name: find_count
+select count(*) from {{source}} where {{where}}
+
+-- name: find_among
+assets a
+
+-- name: find_among_words
+-- What is sung in a transcript also finds the recordings above it.
+(
+    with recursive hits as (
+        select id, parent_id, ts_rank_cd(search, search_query($?::text)) as rank,
+               kind = 'transcript' and ts_filter(search, array['d']::"char"[]) @@ search_query($?::text) as sung
+        from assets
+        where owner_id = $1 and trashed_at is null and search @@ search_query($?::text)
+    ), risen as (
+        select * from hits
+        union
+        select p.id, p.parent_id, r.rank, true from risen r join assets p on p.id = r.parent_id where r.sung
+    )
+    select id, max(rank) as rank from risen group by id
+) r join assets a on a.id = r.id
+
+-- name: find_owned
+a.owner_id = $1 and a.trashed_at is null
+
+-- name: find_library
+a.library_id = $?::uuid
+
+-- name: find_roots
+a.parent_id is null
+
+-- name: find_parent
+a.parent_id = $?::uuid
+
+-- name: find_kind
+a.kind = $?::text
+
+-- name: find_role
+a.role = $?::text
+
+-- name: find_stem
+a.stem = $?::text
+
+-- name: find_tags
+a.tags @> $?::text[]
+
+-- name: find_bpm_min
+a.bpm >= $?::float8
+
+-- name: find_bpm_max
+a.bpm <= $?::float8
+
+-- name: find_key
+a.musical_key = $?::text
+
+-- name: find_duration_min
+a.duration >= $?::float8
+
+-- name: find_duration_max
+a.duration <= $?::float8
+
+-- name: find_created_after
+a.created_at >= $?::timestamptz
+
+-- name: find_created_before
+a.created_at < $?::timestamptz
+
+-- name: find_rating_min
+a.rating >= $?::int
+
+-- name: find_favorite
+a.favorite = $?::boolean
+
+-- name: key_created_at
+a.created_at
+
+-- name: key_name
+lower(a.name)
+
+-- name: key_duration
+a.duration
+
+-- name: key_bpm
+a.bpm
+
+-- name: key_rating
+a.rating
+
+-- name: key_relevance
+r.rank
+
+-- name: list_tags
+select tag, count(*) as assets
+from assets a cross join unnest(a.tags) tag
+where a.owner_id = $1 and a.trashed_at is null
+  and ($2::text = '' or starts_with(tag, $2) or position(' ' || $2 in tag) > 0)
+group by tag
+order by count(*) desc, tag
+limit $3
