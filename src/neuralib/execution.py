@@ -283,7 +283,7 @@ class Execution:
             stem=output.name if output.role == "stem" else None,
             audio={
                 "format": format_,
-                "codec": encoded.format,
+                "codec": encoded.codec,
                 "subtype": encoded.subtype,
                 "sample_rate": recording.sample_rate,
                 "channels": recording.channels,

@@ -24,6 +24,13 @@ FORMATS: dict[str, tuple[str, ...]] = {
 }
 """What can be written, and in which subtypes."""
 
+_CODECS = {
+    ("wav", "pcm_16"): "pcm_s16le",
+    ("wav", "pcm_24"): "pcm_s24le",
+    ("wav", "pcm_32"): "pcm_s32le",
+    ("wav", "float"): "pcm_f32le",
+    ("ogg", "lossy"): "vorbis",
+}
 _BITS = {"pcm_16": 16, "pcm_24": 24, "pcm_32": 32}
 _BLOCK_FRAMES = 1 << 16  # libsndfile 1.2.2 overflows its stack when it gets much more Vorbis in one call
 _MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
@@ -57,6 +64,11 @@ class EncodedInfo:
     frames: int
     size: int
     clipped: int
+
+    @property
+    def codec(self) -> str:
+        """As `probe` will call it."""
+        return _CODECS.get((self.format, self.subtype), self.format)
 
 
 def choose_subtype(source: str, format: str, subtype: str | None = None) -> str:  # noqa: A002 - the word users know

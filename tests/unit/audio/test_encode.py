@@ -22,6 +22,26 @@ async def test_what_came_from_pcm_goes_back_to_it_bit_for_bit(media, outcome, re
     assert np.array_equal(decoded, samples)
 
 
+@pytest.mark.parametrize(
+    ("name", "subtype"),
+    [
+        ("wav", "pcm_16"),
+        ("wav", "pcm_24"),
+        ("wav", "pcm_32"),
+        ("wav", "float"),
+        ("flac", "pcm_16"),
+        ("flac", "pcm_24"),
+        ("mp3", "lossy"),
+        ("ogg", "lossy"),
+    ],
+)
+async def test_what_is_said_of_a_file_is_what_is_found_in_it(media, outcome, recorded, name, subtype):
+    path = media.folder / f"out.{name}"
+    written = encode(recorded(media.noise(0.5)), path, format=name, subtype=subtype)
+    _, info = await outcome(path)
+    assert (written.format, written.codec, written.subtype) == (info.format, info.codec, info.subtype)
+
+
 async def test_float_keeps_every_bit_and_32_bits_what_float32_has(media, outcome, recorded):
     samples = media.noise(0.5) * 30
     encode(recorded(samples), media.folder / "float.wav", format="wav")
