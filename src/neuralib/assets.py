@@ -269,6 +269,23 @@ SUFFIXES = {
     "audio/x-caf": "caf",
     "audio/midi": "mid",
 }
+ALSO = {
+    "audio/mp4": (".stem.mp4", ".mp4"),
+    "audio/midi": (".midi",),
+    "audio/aiff": (".aif",),
+    "audio/ogg": (".opus",),
+}
+"""Suffixes that a name may have instead."""
+
+
+def split_name(asset: Asset) -> tuple[str, str]:
+    """(name, suffix) of its file: what it is called, and what it is. A name that says the same otherwise keeps its way."""
+    known = SUFFIXES.get(asset.blob.media_type)
+    suffix = f".{known}" if known else PurePosixPath(str(asset.facts.get("file", ""))).suffix.lower()[:16]
+    for each in (suffix, *ALSO.get(asset.blob.media_type, ())):
+        if each and asset.name.lower().endswith(each):
+            return asset.name[: -len(each)], asset.name[-len(each) :]
+    return asset.name, suffix
 
 
 async def spool(chunks: AsyncIterable[bytes], path: Path, limit: int, room: Room) -> tuple[str, int]:

@@ -279,7 +279,12 @@ class Execution:
         encoded = encode(output.recording, path, format=format_, on_block=lambda _: self._check())
         recording = output.recording
         new = NewAsset(
-            **self._new(asset, AssetKind.AUDIO, output.role, _label(asset, output)),
+            **self._new(
+                asset,
+                AssetKind.AUDIO,
+                output.role,
+                _labelled(asset, output.label, f"{{title}} [{output.name}]"),
+            ),
             stem=output.name if output.role == "stem" else None,
             audio={
                 "format": format_,
@@ -298,7 +303,13 @@ class Execution:
     def _take_file(self, asset: Asset, output: FileOutput) -> _Made:
         file = PurePosixPath(output.name)
         new = NewAsset(
-            **self._new(asset, output.kind, output.kind, f"{asset.name} [{file.stem}]{file.suffix}"),
+            **self._new(
+                asset,
+                output.kind,
+                output.role or output.kind,
+                _labelled(asset, output.label, f"{{title}} [{file.stem}]{file.suffix}"),
+            ),
+            audio=output.audio,
             facts={**output.facts, "file": output.name},
             search_text=sung(output.kind, output.media_type, output.path),
         )
@@ -434,12 +445,11 @@ def backoff(errors: int) -> timedelta:
     return timedelta(seconds=min(2.0 ** (errors + 1), 60.0))
 
 
-def _label(asset: Asset, output: AudioOutput) -> str:
+def _labelled(asset: Asset, label: str | None, otherwise: str) -> str:
     """The name of what it becomes. A long title gives way, so that what tells two of them apart stays."""
-    if output.label is None:
-        return f"{asset.name} [{output.name}]"
-    room = MAX_NAME - len(output.label.replace("{title}", ""))
-    return output.label.replace("{title}", asset.name[: max(room, 0)])
+    label = label or otherwise
+    room = MAX_NAME - len(label.replace("{title}", ""))
+    return label.replace("{title}", asset.name[: max(room, 0)])
 
 
 def _decoded_bytes(asset: Asset) -> int:

@@ -12,11 +12,12 @@ from .archives.multitrack import Source
 from .archives.names import Names
 from .archives.sfz import Sample
 from .archives.stream import Member, Stored, Text, measure
+from .assets import split_name
 from .db import assets as rows
 from .entities import Asset, AssetKind
 from .errors import Conflict, NotFound, ValidationFailed
 from .exports import lineage
-from .packing import LICENSES, Archive, reader, split_name
+from .packing import LICENSES, Archive, reader
 from .services import Services
 
 SAMPLES = "samples/{name}"

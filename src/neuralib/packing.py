@@ -9,7 +9,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import PurePosixPath
 from uuid import UUID
 
 from . import __version__, assets
@@ -17,7 +16,7 @@ from .archives import manifest
 from .archives.manifest import AssetPart, DerivationPart, LibraryPart, Manifest, RegionPart
 from .archives.names import TEMPLATE, Names
 from .archives.stream import Member, Stored, Text, measure, stream
-from .assets import SUFFIXES
+from .assets import split_name
 from .entities import Asset, AssetKind, Library, Region
 from .errors import NotFound, StorageUnavailable
 from .services import Services
@@ -142,15 +141,6 @@ def _root(asset: Asset, there: dict[UUID, Asset]) -> Asset:
             break
         asset = there[asset.parent_id]
     return asset
-
-
-def split_name(asset: Asset) -> tuple[str, str]:
-    """(name, suffix) of its file."""
-    suffix = f".{known}" if (known := SUFFIXES.get(asset.blob.media_type)) else ""
-    suffix = suffix or PurePosixPath(str(asset.facts.get("file", ""))).suffix.lower()[:16]
-    if suffix and asset.name.lower().endswith(suffix):
-        return asset.name[: -len(suffix)], suffix
-    return asset.name, suffix
 
 
 def _part(asset: Asset, file: str | None, regions: Sequence[Region]) -> AssetPart:

@@ -207,6 +207,7 @@ def request_of(
             "retry_job": {},
             "create_run": {"asset_id": of("body", "asset_id")},
             "mix_asset": {"outputs": {"library_id": of("body", "library_id")}},
+            "make_stem_file": {"outputs": {"library_id": of("body", "library_id")}},
             "create_job": {
                 "model": "echo",
                 "inputs": [{"asset_id": of("body", "asset_id")}],

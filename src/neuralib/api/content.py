@@ -9,7 +9,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from neuralib import assets, entities
-from neuralib.assets import SUFFIXES
+from neuralib.assets import split_name
 from neuralib.errors import AssetEvicted, NotFound, RangeNotSatisfiable, StorageUnavailable
 
 from .calls import Call
@@ -78,10 +78,7 @@ def _headers(asset: entities.Asset, *, download: bool) -> dict[str, str]:
 
 def file_name(asset: entities.Asset) -> str:
     """The asset's name with the suffix of what it is."""
-    suffix = SUFFIXES.get(asset.blob.media_type)
-    if suffix is None or asset.name.lower().endswith(f".{suffix}"):
-        return asset.name.replace("/", "_")
-    return f"{asset.name}.{suffix}".replace("/", "_")
+    return "".join(split_name(asset)).replace("/", "_")
 
 
 def _range_applies(if_range: str | None, headers: dict[str, str]) -> bool:

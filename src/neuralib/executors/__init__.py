@@ -108,12 +108,18 @@ class AudioOutput:
 class FileOutput:
     """One finished file that a run made."""
 
-    kind: Literal["midi", "transcript", "analysis"]
+    kind: Literal["audio", "midi", "transcript", "analysis"]
     name: str
     """notes.mid, lyrics.lrc: unique within a run; the suffix tells the format."""
     media_type: str
     path: Path
     facts: Mapping[str, Any] = field(default_factory=dict)
+    role: str | None = None
+    """What its asset is to others; None: its kind."""
+    label: str | None = None
+    """What its asset is called, `{title}` being the name of the input; None: the title and the name."""
+    audio: Mapping[str, Any] | None = None
+    """Of audio that comes encoded: format, codec, subtype, sample_rate, channels, frames, duration_s."""
 
 
 @dataclass(frozen=True, slots=True)

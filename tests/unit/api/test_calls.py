@@ -70,10 +70,12 @@ def test_a_file_name_cannot_break_out_of_its_header(name: str) -> None:
         ("a/b", "audio/wav", "a_b.wav"),
         ("song [notes].mid", "audio/midi", "song [notes].mid"),
         ("words.lrc", "text/plain", "words.lrc"),
+        ("song", "audio/mp4", "song.m4a"),
+        ("song.stem.mp4", "audio/mp4", "song.stem.mp4"),
     ],
 )
 def test_a_saved_file_has_the_suffix_of_what_it_is(name: str, media_type: str, saved: str) -> None:
-    asset = SimpleNamespace(name=name, blob=SimpleNamespace(media_type=media_type))
+    asset = SimpleNamespace(name=name, facts={}, blob=SimpleNamespace(media_type=media_type))
     assert file_name(asset) == saved
 
 

@@ -19,6 +19,7 @@ from . import (
     regions,
     runs,
     service,
+    stem_files,
 )
 from .route import FORM, SSE, Handler, Route, every_problem, known_headers
 
@@ -35,6 +36,7 @@ ROUTES: tuple[Route, ...] = (
     *jobs.ROUTES,
     *runs.ROUTES,
     *mixes.ROUTES,
+    *stem_files.ROUTES,
     *events.ROUTES,
     *models.ROUTES,
     *keys.ROUTES,
