@@ -96,7 +96,8 @@ def wav() -> bytes:
 
 @pytest.fixture(scope="module")
 def settings(settings: Settings) -> Settings:
-    return settings.with_tables(auth={"mode": "keys"})
+    # The walk asks more often than one address may.
+    return settings.with_tables(auth={"mode": "keys"}, limits={"requests_burst": 2000})
 
 
 @pytest_asyncio.fixture(loop_scope="module")
