@@ -156,7 +156,17 @@ class Storage(_Table):
     secret_key: SecretStr | None = None
     create_bucket: bool = False
     timeout_s: Seconds = 10.0
+    public_url: str | None = None
+    link_s: Annotated[int, Field(ge=1, le=900)] = 900
+    upload_expiry_s: Seconds = 86400.0
     spare_bytes: Annotated[int, Field(ge=0)] = 256 * 1024**2
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_url(cls, url: str | None) -> str | None:
+        if url is not None and (urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).netloc):
+            raise ValueError("must be a URL such as https://s3.example")
+        return url
 
 
 class Worker(_Table):
@@ -201,6 +211,7 @@ class Limits(_Table):
     audio_s: Seconds = 4 * 3600.0
     audio_channels: Count = 8
     decode_s: Seconds = 600.0
+    uploads_per_owner: Count = 100
     renders: Count = 1
     renders_waiting: Count = 100
     render_wait_s: Seconds = 10.0

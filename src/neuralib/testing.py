@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from .errors import NotFound
-from .objects import ObjectStore, fetch_file, put_file
+from .objects import ObjectStore, Part, fetch_file, put_file
 
 MIB = 1 << 20
 NO_KEYS = ("", "/a", "a/", "a//b", "../a", "a/../b", ".hidden", "a/.b", "A", "a b", "ä", "a" * 513)
@@ -239,6 +239,71 @@ class ObjectStoreConformance:
             await stored(store, key)
         assert [stat async for stat in store.list(key)] == []
         assert not await self.leftovers(store)
+
+
+class PartStoreConformance:
+    """What every ObjectStore does with objects that come in parts. Give a `store` fixture, one open store per test."""
+
+    @pytest.fixture
+    def key(self) -> str:
+        """A key that no other test uses."""
+        return f"conformance/{uuid4()}"
+
+    async def test_parts_are_joined_in_order_whenever_they_came(self, store: ObjectStore, key: str) -> None:
+        content = noise(12 * MIB + 7)
+        handle = await store.parts.begin(key)
+        assert list(await store.parts.list(key, handle)) == []
+        for number in (3, 1, 2):
+            part = content[(number - 1) * 6 * MIB : number * 6 * MIB]
+            assert await store.parts.put(key, handle, number, chunked(part)) == len(part)
+        expected = [Part(1, 6 * MIB), Part(2, 6 * MIB), Part(3, 7)]
+        assert list(await store.parts.list(key, handle)) == expected
+        assert [stat async for stat in store.list(key)] == []
+        await store.parts.join(key, handle)
+        assert hashlib.sha256(await stored(store, key)).digest() == hashlib.sha256(content).digest()
+
+    async def test_a_part_that_comes_again_is_there_once(self, store: ObjectStore, key: str) -> None:
+        handle = await store.parts.begin(key)
+        await store.parts.put(key, handle, 1, chunked(b"bytes"))
+        await store.parts.put(key, handle, 1, chunked(b"bytes"))
+        assert list(await store.parts.list(key, handle)) == [Part(1, 5)]
+        await store.parts.join(key, handle)
+        assert await stored(store, key) == b"bytes"
+
+    async def test_a_part_whose_source_fails_is_not_there(self, store: ObjectStore, key: str) -> None:
+        async def source() -> AsyncIterator[bytes]:
+            yield noise(100)
+            raise EOFError("the client went away")
+
+        handle = await store.parts.begin(key)
+        await store.parts.put(key, handle, 1, chunked(b"whole"))
+        for number in (1, 2):
+            with pytest.raises(EOFError, match="the client went away"):
+                await store.parts.put(key, handle, number, source())
+        assert list(await store.parts.list(key, handle)) == [Part(1, 5)]
+        await store.parts.abort(key, handle)
+
+    async def test_two_uploads_of_one_key_do_not_meet(self, store: ObjectStore, key: str) -> None:
+        one, two = await store.parts.begin(key), await store.parts.begin(key)
+        await store.parts.put(key, one, 1, chunked(b"one"))
+        await store.parts.put(key, two, 1, chunked(b"two"))
+        await store.parts.abort(key, one)
+        await store.parts.join(key, two)
+        assert await stored(store, key) == b"two"
+
+    async def test_an_upload_that_is_over_is_not_found(self, store: ObjectStore, key: str) -> None:
+        aborted, joined = await store.parts.begin(key), await store.parts.begin(key)
+        await store.parts.put(key, aborted, 1, chunked(b"x"))
+        await store.parts.put(key, joined, 1, chunked(b"x"))
+        await store.parts.abort(key, aborted)
+        await store.parts.join(key, joined)
+        for handle in (aborted, joined, "0" * 32):
+            with pytest.raises(NotFound):
+                await store.parts.list(key, handle)
+            with pytest.raises(NotFound):
+                await store.parts.put(key, handle, 1, chunked(b"x"))
+            with pytest.raises(NotFound):
+                await store.parts.join(key, handle)
 
 
 async def _read_slowly(store: ObjectStore, key: str, begun: asyncio.Event) -> None:

@@ -5,15 +5,16 @@ from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from neuralib.errors import ConfigurationError, StorageFull, StorageUnavailable
-from neuralib.objects import LocalObjects, open_local, open_objects
+from neuralib.errors import ConfigurationError, NotFound, StorageFull, StorageUnavailable
+from neuralib.objects import LocalObjects, Part, open_local, open_objects
 from neuralib.objects.blocks import in_thread
 from neuralib.objects.s3 import S3Objects, open_s3
-from neuralib.testing import MIB, ObjectStoreConformance, chunked, noise, stored
+from neuralib.testing import MIB, ObjectStoreConformance, PartStoreConformance, chunked, noise, stored
 from servers import canned_server, silent_server, slow_proxy
 
 BUCKET = "neuralib"
@@ -48,6 +49,13 @@ class TestLocalObjects(ObjectStoreConformance):
         return [path.name for path in (self.folder / ".partial").iterdir()]
 
 
+class TestLocalParts(PartStoreConformance):
+    @pytest.fixture
+    async def store(self, tmp_path):
+        async with open_local(tmp_path / "objects") as store:
+            yield store
+
+
 @pytest_asyncio.fixture(scope="class", loop_scope="class")
 async def shared_s3(s3_server):
     """One client for the suite: making it costs more than most tests."""
@@ -66,6 +74,13 @@ class TestS3Objects(ObjectStoreConformance):
         return [upload["Key"] for upload in uploads.get("Uploads", ())]
 
 
+@pytest.mark.asyncio(loop_scope="class")
+class TestS3Parts(PartStoreConformance):
+    @pytest.fixture
+    def store(self, shared_s3):
+        return shared_s3
+
+
 # ── the folder ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -79,6 +94,21 @@ async def test_opening_removes_uploads_that_a_killed_process_left_yesterday(tmp_
     async with open_local(tmp_path) as store:
         assert not old.exists()
         assert young.exists()
+        assert [stat async for stat in store.list("")] == []
+
+
+async def test_opening_removes_parts_of_uploads_that_nobody_went_on_with(tmp_path):
+    async with open_local(tmp_path) as store:
+        old, young = await store.parts.begin("old"), await store.parts.begin("young")
+        await store.parts.put("old", old, 1, chunked(b"x"))
+        yesterday = time.time() - timedelta(days=1, minutes=1).total_seconds()
+        os.utime(tmp_path / ".parts" / old, (yesterday, yesterday))
+    async with open_local(tmp_path, abandoned_after=timedelta(days=2)) as store:
+        assert len(await store.parts.list("old", old)) == 1
+    async with open_local(tmp_path) as store:
+        with pytest.raises(NotFound):
+            await store.parts.list("old", old)
+        assert list(await store.parts.list("young", young)) == []
         assert [stat async for stat in store.list("")] == []
 
 
@@ -236,6 +266,38 @@ async def test_the_sweep_aborts_uploads_of_killed_processes(s3_server):
     client.close()
 
 
+async def test_a_signed_link_opens_one_object_for_a_while(s3_server):
+    async with s3(s3_server, public_url=s3_server.endpoint) as store, aiohttp.ClientSession() as client:
+        await store.put("linked", chunked(b"bytes"))
+        url = await store.link("linked", 60, content_type="audio/wav", disposition="attachment")
+        async with client.get(url, headers={"Range": "bytes=1-2"}) as got:
+            assert (got.status, await got.read()) == (206, b"yt")
+            assert got.headers["Content-Type"] == "audio/wav"
+            assert got.headers["Content-Disposition"] == "attachment"
+        async with client.get(url.replace("linked", "other")) as got:
+            assert got.status == 403
+        async with client.put(url, data=b"other bytes") as got:
+            assert got.status == 403
+    async with s3(s3_server) as store:
+        assert await store.link("linked", 60, content_type="audio/wav", disposition="inline") is None
+
+
+async def test_a_signed_link_takes_one_part_of_its_length_and_no_other(s3_server):
+    async with s3(s3_server, public_url=s3_server.endpoint) as store, aiohttp.ClientSession() as client:
+        handle = await store.parts.begin("parted")
+        url = await store.parts.link("parted", handle, Part(1, 5), 60)
+        async with client.put(url, data=b"too long by far") as got:
+            assert got.status == 403
+        async with client.put(url.replace("partNumber=1", "partNumber=2"), data=b"bytes") as got:
+            assert got.status == 403
+        assert list(await store.parts.list("parted", handle)) == []
+        async with client.put(url, data=b"bytes") as got:
+            assert got.status == 200
+        assert list(await store.parts.list("parted", handle)) == [Part(1, 5)]
+        await store.parts.join("parted", handle)
+        assert await stored(store, "parted") == b"bytes"
+
+
 # ── the choice ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -245,7 +307,7 @@ def settings(**storage):
         storage=SimpleNamespace(
             **dict.fromkeys(keys)
             | {"bucket": BUCKET, "region": "us-east-1", "create_bucket": False}
-            | {"timeout_s": 5.0, "spare_bytes": 0}
+            | {"timeout_s": 5.0, "spare_bytes": 0, "public_url": None, "upload_expiry_s": 86400.0}
             | storage
         )
     )

@@ -19,6 +19,7 @@ import structlog
 from neuralib.errors import MissingFile, NotFound, StorageUnavailable
 
 from .blocks import BLOCK, WholeFile, disk_errors, gathered, in_thread, make_folder, read_blocks
+from .local_parts import LocalParts
 from .room import Room
 from .store import ABANDONED_AFTER, OCTETS, ObjectStat, check_key, check_prefix, check_range
 
@@ -35,6 +36,7 @@ class LocalObjects:
         self._folder = folder
         self._partials = folder / ".partial"
         self._room = Room(folder, spare)
+        self.parts = LocalParts(folder / ".parts", self._partials, self._room)
 
     async def put(self, key: str, chunks: AsyncIterable[bytes], *, content_type: str = OCTETS) -> int:  # noqa: ARG002 - S3 keeps it
         """See `ObjectStore.put`."""
@@ -59,6 +61,10 @@ class LocalObjects:
                     yield block
         except MissingFile as error:
             raise NotFound("Nothing is stored under this key.") from error
+
+    async def link(self, key: str, ttl_s: int, *, content_type: str, disposition: str) -> str | None:  # noqa: ARG002
+        """See `ObjectStore.link`: there is no server here."""
+        return None
 
     async def delete(self, key: str) -> None:
         """See `ObjectStore.delete`."""
@@ -107,7 +113,7 @@ class LocalObjects:
             probe.unlink()
 
     def _sweep(self, before: float) -> int:
-        swept = 0
+        swept = self.parts.sweep(before)
         for path in self._partials.iterdir():
             if path.stat().st_mtime < before:
                 path.unlink(missing_ok=True)
@@ -133,8 +139,11 @@ def _stat(key: str, path: Path) -> Iterator[ObjectStat]:
 
 
 @asynccontextmanager
-async def open_local(path: Path, spare: int = 0) -> AsyncIterator[LocalObjects]:
-    """The store in this folder, which is made when missing. It leaves the last `spare` bytes of the disk free.
+async def open_local(
+    path: Path, spare: int = 0, abandoned_after: timedelta = ABANDONED_AFTER
+) -> AsyncIterator[LocalObjects]:
+    """The store in this folder, which is made when missing. It leaves the last `spare` bytes of the disk free, and uploads
+    that nobody wrote to for so long are removed.
 
     Raises:
         StorageUnavailable: the folder cannot be made or written.
@@ -142,6 +151,6 @@ async def open_local(path: Path, spare: int = 0) -> AsyncIterator[LocalObjects]:
     store = LocalObjects(path, spare)
     await store.prepare()
     await store.check()
-    if swept := await store.sweep():
+    if swept := await store.sweep(abandoned_after):
         log.info("abandoned uploads removed", count=swept)
     yield store

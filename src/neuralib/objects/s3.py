@@ -39,6 +39,7 @@ from neuralib.errors import (
 )
 
 from .blocks import gathered
+from .s3_parts import S3Parts
 from .store import ABANDONED_AFTER, OCTETS, ObjectStat, check_key, check_prefix, check_range
 
 log = structlog.get_logger(__name__)
@@ -74,10 +75,12 @@ class _Body(io.BytesIO):
 class S3Objects:
     """An ObjectStore in one bucket, which is taken to be ours alone. Made by `open_s3`."""
 
-    def __init__(self, client: Any, bucket: str, timeout_s: float) -> None:
+    def __init__(self, client: Any, bucket: str, timeout_s: float, signer: Any = None) -> None:
         self._client = client
         self._bucket = bucket
         self._timeout_s = timeout_s
+        self._signer = signer
+        self.parts = S3Parts(self._call, self._send, self._sign, _Body)
 
     async def put(self, key: str, chunks: AsyncIterable[bytes], *, content_type: str = OCTETS) -> int:
         """See `ObjectStore.put`. Objects of 8 MiB and more go up in parts.
@@ -111,6 +114,15 @@ class S3Objects:
                 yield chunk
         finally:
             body.close()  # at once and without waiting: an unfinished reply gives its connection up
+
+    async def link(self, key: str, ttl_s: int, *, content_type: str, disposition: str) -> str | None:
+        """See `ObjectStore.link`."""
+        params = {
+            "Key": check_key(key),
+            "ResponseContentType": content_type,
+            "ResponseContentDisposition": disposition,
+        }
+        return await self._sign("get_object", ttl_s, params)
 
     async def delete(self, key: str) -> None:
         """See `ObjectStore.delete`."""
@@ -190,6 +202,16 @@ class S3Objects:
     async def _call(self, operation: str, **params: Any) -> dict[str, Any]:
         async with self._answering():
             return await self._request(operation, **params)
+
+    async def _sign(self, operation: str, ttl_s: int, params: dict[str, Any]) -> str | None:
+        """A URL for this one request; None without an endpoint that clients reach. Asks nobody."""
+        if self._signer is None:
+            return None
+        async with self._answering():
+            url: str = await self._signer.generate_presigned_url(
+                operation, Params={"Bucket": self._bucket, **params}, ExpiresIn=ttl_s
+            )
+            return url
 
     async def _request(self, operation: str, **params: Any) -> dict[str, Any]:
         reply: dict[str, Any] = await getattr(self._client, operation)(Bucket=self._bucket, **params)
@@ -330,11 +352,14 @@ async def open_s3(
     create_bucket: bool = False,
     timeout_s: float = 10.0,
     connections: int = 100,
+    public_url: str | None = None,
+    abandoned_after: timedelta = ABANDONED_AFTER,
 ) -> AsyncIterator[S3Objects]:
     """The store in a bucket. Without `endpoint` it is AWS; without keys, botocore's chain finds them (environment,
     shared files, instance role).
 
-    `timeout_s` is how long the server may be silent. Each open read holds one of the `connections`.
+    `timeout_s` is how long the server may be silent. Each open read holds one of the `connections`. `public_url` is the
+    endpoint as clients reach it, for URLs that are signed for them. Uploads begun `abandoned_after` ago are aborted.
 
     Raises:
         ConfigurationError: half a key pair, or an endpoint that is no URL.
@@ -345,24 +370,27 @@ async def open_s3(
     async with AsyncExitStack() as stack:
         try:
             async with asyncio.timeout(timeout_s):  # the chain may ask a metadata service
-                client = await stack.enter_async_context(
-                    get_session().create_client(
-                        "s3",
-                        endpoint_url=endpoint,
-                        region_name=region,
-                        aws_access_key_id=access_key and access_key.get_secret_value(),
-                        aws_secret_access_key=secret_key and secret_key.get_secret_value(),
-                        config=_client_config(endpoint, timeout_s, connections),
+                made = [
+                    await stack.enter_async_context(
+                        get_session().create_client(
+                            "s3",
+                            endpoint_url=url,
+                            region_name=region,
+                            aws_access_key_id=access_key and access_key.get_secret_value(),
+                            aws_secret_access_key=secret_key and secret_key.get_secret_value(),
+                            config=_client_config(url, timeout_s, connections),
+                        )
                     )
-                )
+                    for url in (endpoint, *((public_url,) if public_url else ()))
+                ]
         except TimeoutError as error:
             raise StorageUnavailable("The search for credentials took too long.") from error
         except ValueError as error:
-            raise ConfigurationError("storage.endpoint is not a URL.") from error
-        store = S3Objects(client, bucket, timeout_s)
+            raise ConfigurationError("storage.endpoint or storage.public_url is not a URL.") from error
+        store = S3Objects(made[0], bucket, timeout_s, made[1] if public_url else None)
         if create_bucket:
             await store.make_bucket(region)
-        sweeping = asyncio.create_task(_sweep(store))
+        sweeping = asyncio.create_task(_sweep(store, abandoned_after))
         try:
             yield store
         finally:
@@ -370,10 +398,10 @@ async def open_s3(
             await asyncio.wait([sweeping])
 
 
-async def _sweep(store: S3Objects) -> None:
+async def _sweep(store: S3Objects, abandoned_after: timedelta) -> None:
     """In the background: a store that is down, or that forbids the listing, must not keep us from starting."""
     try:
-        if swept := await store.sweep():
+        if swept := await store.sweep(abandoned_after):
             log.info("abandoned uploads removed", count=swept)
     except NeuralibError as error:
         log.warning("abandoned uploads not removed", reason=error.detail)
@@ -396,6 +424,7 @@ def _client_config(endpoint: str | None, timeout_s: float, connections: int) -> 
         retries={"mode": "standard", "total_max_attempts": 3},
         max_pool_connections=connections,
         connector_args={"keepalive_timeout": 12, "socket_factory": _socket},
+        signature_version="s3v4",  # presigned URLs else come in the older kind, which signs fewer headers
         s3={"addressing_style": "path" if endpoint else "auto"},
         # The newer default adds CRC32 trailers, which several S3 clones reject.
         request_checksum_calculation="when_required",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .blocks import BLOCK, WholeFile, gathered, in_thread, read_blocks
+from .parts import PartStore
 
 OCTETS = "application/octet-stream"
 ABANDONED_AFTER = timedelta(days=1)
@@ -43,6 +44,15 @@ class ObjectStore(Protocol):
         Memory stays below 40 MiB whatever the size. The key shows the old object, or none, until the new one is
         complete and durable; a put that fails or is cancelled leaves nothing. Of concurrent puts one wins, whole.
         """
+        ...
+
+    @property
+    def parts(self) -> PartStore:
+        """Objects that come in parts."""
+        ...
+
+    async def link(self, key: str, ttl_s: int, *, content_type: str, disposition: str) -> str | None:
+        """A URL at which anybody may GET the object for so long, with these headers; None: clients cannot reach the store."""
         ...
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
