@@ -68,19 +68,27 @@ async def upload(services: Services, owner: UUID, library: UUID, incoming: Uploa
         path, room = folder / "input", scratch_room(services.settings)
         sha256, size = await spool(incoming.chunks, path, services.settings.limits.upload_bytes, room)
         info = await probe(path, decode_limits(services.settings.limits), peaks=folder / "peaks")
-        new = NewAsset(
-            id=incoming.id,
-            library_id=library,
-            kind=AssetKind.AUDIO,
-            role=incoming.role,
-            name=clean_name(incoming.name or PurePosixPath(incoming.filename.replace("\\", "/")).stem),
-            audio=audio_facts(info),
-            facts={"filename": clean_name(incoming.filename), "warnings": list(info.warnings)},
-            metadata=dict(info.tags),
-        )
-        media_type = MEDIA_TYPES.get(info.format, "audio/x-unknown")
+        new, media_type = new_audio(library, incoming, info), media_type_of(info)
         beside = [peaks_beside(folder / "peaks", info)]
         return await store(services, owner, new, path, sha256, size, media_type, beside=beside)
+
+
+def new_audio(library: UUID, incoming: Upload, info: AudioInfo) -> NewAsset:
+    """The asset that an upload becomes."""
+    return NewAsset(
+        id=incoming.id,
+        library_id=library,
+        kind=AssetKind.AUDIO,
+        role=incoming.role,
+        name=clean_name(incoming.name or PurePosixPath(incoming.filename.replace("\\", "/")).stem),
+        audio=audio_facts(info),
+        facts={"filename": clean_name(incoming.filename), "warnings": list(info.warnings)},
+        metadata=dict(info.tags),
+    )
+
+
+def media_type_of(info: AudioInfo) -> str:
+    return MEDIA_TYPES.get(info.format, "audio/x-unknown")
 
 
 async def store(

@@ -155,6 +155,29 @@ class Rendition:
 
 
 @dataclass(frozen=True, slots=True)
+class PartedUpload:
+    """An upload that comes in parts. `bytes` and `sha256` are what the client announced, `handle` is the object store's
+    name for it; `state` is open, completed or failed.
+    """
+
+    id: UUID
+    owner_id: UUID
+    library_id: UUID | None
+    filename: str
+    bytes: int
+    sha256: str | None
+    meta: Facts
+    part_bytes: int
+    key: str
+    handle: str
+    state: str
+    error: Facts | None
+    completing: bool
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class NewAsset:
     """An asset about to be written: everything but what the database gives it. `search_text` is what else it is found
     by, and of a transcript what is sung: then the recordings above it are found by it too.

@@ -8,7 +8,7 @@ The edges translate: `api/problems.py` into RFC 9457 problem+json, `cli.py` into
     │   ├── InvalidParameter, ValidationFailed, NotFound, Gone, Conflict, PreconditionFailed, RangeNotSatisfiable
     │   ├── Unauthenticated, TokenExpired, InsufficientScope, CrossOrigin, PayloadTooLarge, QuotaExceeded, UnsupportedMediaType, MalformedMultipart, EmptyUpload
     │   ├── UnsupportedAudio, DecodeFailed, NonFiniteAudio, AudioTooShort, AudioTooLong, InvalidArchive, NotAudio
-    │   ├── UnsupportedMidi, UnsupportedTranscript
+    │   ├── UnsupportedMidi, UnsupportedTranscript, UnsatisfiedChecksum
     │   ├── UnknownModel, UnknownOperation, InputUnsupported, ModelLicenseForbidden
     │   ├── RegionOutOfBounds
     │   ├── AlreadyExists, JobNotCancellable, JobNotRetryable, RunNotCancellable, AssetInUse, SourceDeleted, IdempotencyInProgress, IdempotencyKeyReused
@@ -340,6 +340,13 @@ class AudioTooLong(BadRequest):
     mend = "Cut the recording, or raise limits.audio_s."
 
 
+class UnsatisfiedChecksum(BadRequest):
+    """The bytes are not the ones that were announced."""
+
+    code = "unsatisfied-checksum"
+    mend = "Begin a new upload and send the parts again."
+
+
 class NotAudio(BadRequest):
     """The asset holds no sound."""
 
@@ -541,6 +548,13 @@ class TooManyJobs(Unavailable):
 
     code = "too-many-jobs"
     mend = "Wait for some to end, or raise limits.jobs_per_owner or limits.jobs_waiting."
+
+
+class TooManyUploads(Unavailable):
+    """Too many uploads are open."""
+
+    code = "too-many-uploads"
+    mend = "Complete or abort some, or raise limits.uploads_per_owner."
 
 
 class TooBusy(Unavailable):

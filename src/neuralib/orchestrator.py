@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import structlog
 
-from . import jobs
+from . import jobs, uploads
 from .api import listening
 from .assets import sweep
 from .config import Settings
@@ -161,6 +161,7 @@ async def _rescue(services: Services) -> None:
         try:
             await jobs.rescue(services)
             await sweep(services)
+            await uploads.reap(services)
         except Unavailable as error:
             log.warning("side_task.failed", task="rescue", error=error.detail)
         except Exception:

@@ -8,10 +8,10 @@ from .db import assets as rows
 from .errors import QuotaExceeded
 
 
-async def require_room(tx: Connection, limits: Limits, owner: UUID) -> None:
-    """Before something is made. Raises QuotaExceeded when there is no room for one more byte."""
+async def require_room(tx: Connection, limits: Limits, owner: UUID, size: int = 1) -> None:
+    """Before something is made. Raises QuotaExceeded when there is no room for `size` more bytes."""
     quota = limits.storage_bytes_per_owner
-    if quota and (used := await rows.stored_bytes(tx, owner)) >= quota:
+    if quota and (used := await rows.stored_bytes(tx, owner)) + size > quota:
         raise QuotaExceeded(f"{used} of {quota} bytes are in use")
 
 

@@ -31,6 +31,8 @@ class Services:
     registry: Registry
     renders: Flights
     """Peaks and previews on their way."""
+    completions: Flights
+    """Uploads in parts that are being completed."""
 
 
 def required_urls(settings: Settings) -> tuple[str, str]:
@@ -72,4 +74,7 @@ async def open_services(settings: Settings, *, migrating: bool = False) -> Async
         renders = await stack.enter_async_context(
             open_flights(settings.limits.renders, settings.limits.renders_waiting)
         )
-        yield Services(settings, db, objects, queues, bus, load_registry(), renders)
+        completions = await stack.enter_async_context(
+            open_flights(settings.limits.renders, settings.limits.renders_waiting)
+        )
+        yield Services(settings, db, objects, queues, bus, load_registry(), renders, completions)

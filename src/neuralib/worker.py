@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from . import jobs
+from . import jobs, uploads
 from .assets import sweep
 from .config import Settings
 from .db import events as event_rows
@@ -277,6 +277,7 @@ class Worker:
 
     async def _clean(self) -> None:
         await sweep(self._services)
+        await uploads.reap(self._services)
         async with self._services.db.statements() as db:
             await event_rows.prune(db, KEEP_EVENTS)
             await event_rows.prune_workers(db, timedelta(seconds=20 * BEAT_S))

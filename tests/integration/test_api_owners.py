@@ -44,8 +44,11 @@ KINDS = {
     "region": "region",
     "id": "region",
     "run": "run",
+    "upload": "upload",
 }
 """What a path, a query or a body calls an id, and what it is an id of."""
+NAMES = {"slug": "stems", "number": "1"}
+"""What a path calls something that has no id."""
 
 
 @dataclass
@@ -71,7 +74,11 @@ class Owner:
             f"/assets/{asset['id']}/regions", {"start_s": 0, "end_s": 0.05, "name": self.mark}
         )
         run = await self.api.post("/pipelines/stems/runs", {"asset_id": asset["id"]})
+        upload = await self.api.post(
+            "/uploads", {"library_id": library.json["id"], "filename": self.mark, "bytes": 9}
+        )
         made = {
+            "upload": upload.json,
             "library": library.json,
             "asset": asset,
             "job": job.json,
@@ -165,7 +172,7 @@ class Slot:
 
 def slots_of(route: Route) -> list[Slot]:
     return [
-        *(Slot("path", name) for name in re.findall(r"{(\w+)}", route.path) if name != "slug"),
+        *(Slot("path", name) for name in re.findall(r"{(\w+)}", route.path) if name not in NAMES),
         *(Slot("query", name) for name in sorted(uuid_members(route.query))),
         *(Slot("body", name) for name in sorted(uuid_members(route.body) | uuid_members(route.form))),
     ]
@@ -177,8 +184,8 @@ def request_of(
     """A request that is good in all but what is put into `slot`; the other ids are `ids`."""
 
     def of(where: str, name: str) -> str:
-        if name == "slug":
-            return "stems"
+        if name in NAMES:
+            return NAMES[name]
         return filling if slot == Slot(where, name) else ids[KINDS[name]]
 
     path = re.sub(r"{(\w+)}", lambda found: of("path", found[1]), route.path)
@@ -206,6 +213,7 @@ def request_of(
                 ]
             },
             "retry_job": {},
+            "create_upload": {"library_id": of("body", "library_id"), "filename": "x.wav", "bytes": 9},
             "create_run": {"asset_id": of("body", "asset_id")},
             "mix_asset": {"outputs": {"library_id": of("body", "library_id")}},
             "make_stem_file": {"outputs": {"library_id": of("body", "library_id")}},

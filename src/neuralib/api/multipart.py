@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from neuralib.errors import MalformedMultipart, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
@@ -74,16 +74,29 @@ class Body:
         while not part.at_eof():
             async with self.reading():
                 chunk = await part.read_chunk(CHUNK)
-            self.left -= len(chunk)
-            self.came += len(chunk)
-            if self.came < (self.waited_s - self.idle_s) * self.bytes_per_s:
-                raise RequestTimeout(f"less than {self.bytes_per_s} bytes came in a second")
-            if self.left < 0:
-                raise PayloadTooLarge(f"the files of one request may have {self.limit} bytes")
+            self._count(chunk)
             if chunk:
                 if self.digest is not None:
                     self.digest.update(chunk)
                 yield chunk
+
+    async def octets(self, content: StreamReader) -> AsyncGenerator[bytes, None]:
+        """A body that is nothing but bytes. Raises RequestTimeout, MalformedMultipart, PayloadTooLarge."""
+        while True:
+            async with self.reading():
+                chunk = await content.read(CHUNK)
+            if not chunk:
+                return
+            self._count(chunk)
+            yield chunk
+
+    def _count(self, chunk: bytes) -> None:
+        self.left -= len(chunk)
+        self.came += len(chunk)
+        if self.came < (self.waited_s - self.idle_s) * self.bytes_per_s:
+            raise RequestTimeout(f"less than {self.bytes_per_s} bytes came in a second")
+        if self.left < 0:
+            raise PayloadTooLarge(f"one request may bring {self.limit} bytes here")
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:

@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from neuralib import __version__
 from neuralib.errors import NeuralibError
+from neuralib.objects.store import OCTETS
 
 from .auth import cookies
 from .problems import MEDIA_TYPE, retry_after_s, status_of
@@ -18,6 +19,8 @@ from .schemas.problems import Problem
 REF = "#/components/schemas/{model}"
 ID = {"type": "string", "format": "uuid"}
 SLUG = {"type": "string"}
+NAMED = {"slug": SLUG, "number": {"type": "integer", "minimum": 1}}
+"""What a path calls something that has no id."""
 SECURITY = {
     "bearer": {
         "type": "http",
@@ -90,6 +93,8 @@ def _operation(route: Route) -> dict[str, Any]:
             operation["requestBody"]["content"][FORM]["encoding"] = {
                 "meta": {"contentType": "application/json"}
             }
+    if route.octets:
+        operation["requestBody"] = {"required": True, "content": {OCTETS: {"schema": {}}}}
     # The lists name the scopes that are needed (OpenAPI 3.1); `{}` is auth.mode "none".
     operation["security"] = (
         [{}]
@@ -105,7 +110,7 @@ def _operation(route: Route) -> dict[str, Any]:
 
 def _path(route: Route) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": SLUG if name == "slug" else ID}
+        {"name": name, "in": "path", "required": True, "schema": NAMED.get(name, ID)}
         for name in re.findall(r"{(\w+)}", route.path)
     ]
 

@@ -6,7 +6,6 @@ Memory does not grow with the files, every chunk has a deadline, and one bad fil
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 from aiohttp import BodyPartReader, web
 
@@ -27,7 +26,7 @@ from .calls import Call, parse_json
 from .multipart import Body, FormDigest, body_of, check_head, read_over, refuse_encoding
 from .problems import problem, status_of
 from .replies import reply
-from .schemas.assets import Asset, UploadMeta
+from .schemas.assets import UploadMeta, UploadOutcome
 
 MAX_FILES = 100
 MAX_META = 1 << 16
@@ -42,10 +41,9 @@ class _Outcomes:
     first_error: NeuralibError | None = None
     stored: list[str] = field(default_factory=list)
 
-    def good(self, asset: dict[str, Any], duplicate_of: UUID | None) -> None:
-        self.stored.append(asset["id"])
-        item = {"status": 201, "asset": asset}
-        self.items.append(item | ({"duplicate_of": str(duplicate_of)} if duplicate_of else {}))
+    def good(self, item: dict[str, Any]) -> None:
+        self.stored.append(item["asset"]["id"])
+        self.items.append(item)
 
     def bad(self, error: NeuralibError) -> None:
         self.first_error = self.first_error or error
@@ -130,7 +128,8 @@ async def _take_file(
         except BadRequest as error:
             outcomes.bad(error)
         else:
-            outcomes.good(Asset.of(asset), await assets.duplicate_of(call.services, asset))
+            double = await assets.duplicate_of(call.services, asset)
+            outcomes.good(UploadOutcome.of(asset, double))
             return
     await read_over(part, body)
 

@@ -115,4 +115,5 @@ async def share(tx: Connection, owner: UUID, library: UUID) -> None:
 
 async def delete(tx: Connection, owner: UUID, library: UUID) -> None:
     await tx.run("forget_library", owner, library)
+    await tx.run("forget_uploads", owner, library)
     await tx.run("delete_library", owner, library)

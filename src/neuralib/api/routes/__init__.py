@@ -20,6 +20,7 @@ from . import (
     runs,
     service,
     stem_files,
+    uploads,
 )
 from .route import FORM, SSE, Handler, Route, every_problem, known_headers
 
@@ -32,6 +33,7 @@ ROUTES: tuple[Route, ...] = (
     *regions.ROUTES,
     *derivations.ROUTES,
     *peaks.ROUTES,
+    *uploads.ROUTES,
     *exports.ROUTES,
     *jobs.ROUTES,
     *runs.ROUTES,

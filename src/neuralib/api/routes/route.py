@@ -56,6 +56,8 @@ class Route:
     """Of a JSON body, read and checked before the handler runs."""
     form: type[BaseModel] | None = None
     """Of a multipart body, which the handler reads itself."""
+    octets: bool = False
+    """Whether the body is nothing but bytes, which the handler reads itself."""
     skim: Callable[[Call], Awaitable[str]] | None = None
     """Reads a multipart body and gives its digest, the one that the handler notes in `call.keyed`."""
     media_types: tuple[str, ...] = (JSON,)
@@ -82,7 +84,7 @@ def every_problem(route: Route) -> list[type[NeuralibError]]:
         common += [errors.NotFound]
     if route.body is not None:
         common += [errors.InvalidJSON, errors.ValidationFailed]
-    if route.body is not None or route.form is not None:
+    if route.body is not None or route.form is not None or route.octets:
         common += [errors.PayloadTooLarge, errors.UnsupportedMediaType, errors.RequestTimeout]
     if route.method == "POST":
         common += [errors.IdempotencyInProgress, errors.IdempotencyKeyReused, errors.Conflict]

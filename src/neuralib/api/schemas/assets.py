@@ -201,6 +201,11 @@ class UploadOutcome(Reply):
     ] = None
     problem: Problem | None = None
 
+    @classmethod
+    def of(cls, asset: entities.Asset, duplicate_of: UUID | None) -> dict[str, Any]:
+        double = {"duplicate_of": str(duplicate_of)} if duplicate_of else {}
+        return {"status": 201, "asset": Asset.of(asset), **double}
+
 
 class UploadResult(Reply):
     items: list[UploadOutcome]
