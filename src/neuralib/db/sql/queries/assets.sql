@@ -24,7 +24,7 @@ set name = $3, role = $4, stem = $5, tags = $6, rating = $7, favorite = $8, colo
 where owner_id = $1 and id = $2
 
 -- name: find_duplicate
-select id from assets where library_id = $1 and blob_id = $2 and id <> $3 order by id limit 1
+select id from assets where library_id = $1 and blob_id = $2 and id <> $3 and trashed_at is null order by id limit 1
 
 -- name: list_job_assets
 select {asset_columns}
