@@ -1,4 +1,4 @@
-"""A library of ten thousand assets, the waveform of ten minutes, an archive of 2 GiB, 5 GiB coming in.
+"""A library of ten thousand assets, ten minutes drawn and cut, an archive of 2 GiB, 5 GiB coming in.
 
     python scripts/bench/library.py [--only SECTION ...] [--assets 10000] [--calls 200] [--zip-gib 2] [--upload-gib 5]
 
@@ -10,6 +10,8 @@ assets    list, filter, sort and search. Twenty short recordings come in through
           into the database over their bytes, which takes seconds where uploads would take an hour. The gates: walking the
           pages shows every asset once, and each query finds as many as were written for it.
 peaks     of a stereo recording of ten minutes: the first answer, and the later ones. The gate: as many points as it must have.
+slices    200 of ten minutes by a worker in this process. The gates: one decoder child was started and the file fetched once; the
+          slices one after the other are the source, bit for bit.
 zip       the memory of the API and its children while an archive goes out. The gate: the CRC of every entry.
 upload    scripts/bench/upload.py --gib
 """
@@ -21,6 +23,7 @@ HERE = sys.path.pop(0)  # queue.py in it is called like a module of Python itsel
 import argparse  # noqa: E402
 import asyncio  # noqa: E402
 import importlib.util  # noqa: E402
+import io  # noqa: E402
 import platform  # noqa: E402
 import random  # noqa: E402
 import statistics  # noqa: E402
@@ -28,18 +31,23 @@ import subprocess  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
 import zipfile  # noqa: E402
-from collections.abc import Awaitable, Callable, Iterator  # noqa: E402
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator  # noqa: E402
 from dataclasses import dataclass, replace  # noqa: E402
 from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 from uuid import UUID  # noqa: E402
 
 import aiohttp  # noqa: E402
+import soundfile  # noqa: E402
 
 from neuralib import assets  # noqa: E402
 from neuralib.config import Settings, load_settings  # noqa: E402
 from neuralib.db import assets as rows  # noqa: E402
 from neuralib.entities import NewAsset, new_id  # noqa: E402
+from neuralib.objects import ObjectStore  # noqa: E402
 from neuralib.services import open_services  # noqa: E402
+from neuralib.weights import Resolver  # noqa: E402
+from neuralib.worker import Worker  # noqa: E402
 
 spec = importlib.util.spec_from_file_location("upload", Path(HERE) / "upload.py")
 assert spec is not None
@@ -49,6 +57,7 @@ sys.modules["upload"] = upload  # dataclasses look their module up
 spec.loader.exec_module(upload)
 
 P95_MS = 100.0
+SLICES = 200
 ZIP_MIB = 100.0
 WARM = 20
 PAGE = 50
@@ -66,6 +75,7 @@ ADJECTIVES = [
     "burning",
     "frozen",
 ]
+TAGS = ["demo", "loop", "oneshot", "rough", "final"]
 NOUNS = ["snare", "kick", "hat", "vocal", "pad", "bass", "lead", "choir", "guitar", "piano", "string", "tape"]
 
 
@@ -156,9 +166,7 @@ async def fill(bench: Bench, library: UUID, count: int) -> dict[str, tuple[str, 
             async with services.db.transaction() as tx:
                 for new, sha256 in some:
                     await rows.insert(tx, owner, new, by_id[sha256])
-    return {
-        "filter by kind": ("kind=audio", count),
-    }
+    return queries_over([new for new, _ in news])
 
 
 def made_up(library: UUID, original: dict, chance: random.Random, number: int) -> tuple[NewAsset, str]:
@@ -171,8 +179,37 @@ def made_up(library: UUID, original: dict, chance: random.Random, number: int) -
         name=f"{chance.choice(ADJECTIVES)} {chance.choice(NOUNS)} {number}",
         audio=original["audio"],
         facts=original["facts"],
+        tags=chance.sample(TAGS, 2),
+        rating=chance.choice([None, 1, 2, 3, 4, 5]),
+        notes="from the midnight session" if number % 100 == 7 else "",
     )
     return new, original["blob"]["sha256"]
+
+
+def queries_over(news: list[NewAsset]) -> dict[str, tuple[str, int]]:
+    """Each with how many it must find; the originals have neither tags nor rating, and numbers for names."""
+
+    def count(holds: Callable[[NewAsset], bool]) -> int:
+        return sum(map(holds, news))
+
+    return {
+        "filter: a tag": ("tag=demo", count(lambda a: "demo" in a.tags)),
+        "filter: two tags, four stars": (
+            "tag=demo,loop&rating_min=4",
+            count(lambda a: {"demo", "loop"} <= {*a.tags} and (a.rating or 0) >= 4),
+        ),
+        "filter: a role, sorted by name": ("role=sample&sort=name", count(lambda a: a.role == "sample")),
+        "search: one word of a name": ("q=velvet", count(lambda a: "velvet" in a.name)),
+        "search: two words": (
+            "q=velvet+snare",
+            count(lambda a: "velvet" in a.name and "snare" in a.name),
+        ),
+        "search: a rare word of notes": ("q=midnight", count(lambda a: "midnight" in a.notes)),
+        "search: a word, a tag, three stars, newest first": (
+            "q=snare&tag=demo&rating_min=3&sort=-created_at",
+            count(lambda a: "snare" in a.name and "demo" in a.tags and (a.rating or 0) >= 3),
+        ),
+    }
 
 
 def batches(items: list, size: int) -> Iterator[list]:
@@ -272,9 +309,77 @@ async def incoming(bench: Bench) -> None:
     )
 
 
+async def slices(bench: Bench) -> None:
+    shape, path = upload.stereo(10), bench.folder / "long.wav"
+    shape.write(path)
+    asset = await upload.send(bench.session, bench.served.api, str(await bench.library()), path)
+    params = {"method": "equal", "parts": SLICES, "snap": "none", "fade_ms": 0}
+    order = {"operation": "slice", "inputs": [{"asset_id": asset["id"]}], "params": params}
+    async with open_services(settings_of(bench)) as services:
+        store = CountedStore(services.objects)
+        worker = Worker(replace(services, objects=store), ["slicer"], Resolver(bench.folder, offline=True))
+        working = asyncio.create_task(worker.run())
+        began, decoders = time.perf_counter(), DECODERS.started
+        job = await bench.json("POST", "/jobs", json=order, headers={"Prefer": "wait=60"})
+        while job["state"] in {"queued", "running"}:
+            job = await bench.json("GET", f"/jobs/{job['id']}?wait_s=20")
+        seconds, decoders = time.perf_counter() - began, DECODERS.started - decoders
+        worker.stop(0)
+        await working
+    assert job["state"] == "succeeded", job["error"]
+    name = f"{SLICES} slices of 10 minutes: from the order to the last row"
+    bench.report.line(name, f"{seconds:.1f} s", "–", holds=True)
+    told = f"{decoders} decoder started, the file fetched {store.reads} time(s)"
+    bench.report.line("slices: one decode", told, "1 and 1", holds=(decoders, store.reads) == (1, 1))
+    outputs = [each["asset_id"] for each in job["outputs"]]
+    whole = await pcm(bench, asset["id"])
+    parts = [await pcm(bench, each) for each in outputs]
+    same = len(outputs) == SLICES and b"".join(parts) == whole
+    bench.report.gate(f"slices: {SLICES} in a row are the source, bit for bit", holds=same)
+
+
+async def pcm(bench: Bench, asset: str) -> bytes:
+    """The samples of a wav."""
+    async with bench.session.get(f"{bench.served.api}/assets/{asset}/content") as reply:
+        assert reply.status == 200
+        samples, _ = soundfile.read(io.BytesIO(await reply.read()), dtype="int16", always_2d=True)
+    return samples.tobytes()
+
+
+class CountedStore:
+    """An object store that counts how often bytes are fetched."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.reads = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def read(self, *place: Any) -> AsyncGenerator[bytes, None]:
+        self.reads += 1
+        return self._store.read(*place)
+
+
+@dataclass
+class Decoders:
+    """How many decoding children this process started: the interpreter tells of each process that it starts."""
+
+    started: int = 0
+
+    def hear(self, event: str, of: tuple) -> None:
+        if event == "subprocess.Popen" and any(str(word).endswith("child.py") for word in of[1]):
+            self.started += 1
+
+
+DECODERS = Decoders()
+sys.addaudithook(DECODERS.hear)
+
+
 SECTIONS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "assets": many,
     "peaks": peaks,
+    "slices": slices,
     "zip": archive,
     "upload": incoming,
 }

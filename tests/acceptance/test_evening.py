@@ -5,6 +5,7 @@ another machine. Over HTTP alone, against `up` as a user starts it, on real audi
 import asyncio
 import hashlib
 import io
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ import neuralib as package
 from acceptance.harness import Client, up
 
 DEMO = Path(package.__file__).parent / "demo" / "song.ogg"
+LYRICS = DEMO.with_name("lyrics.txt")
 EVENING_S = 240.0
+UNDER_WAY = {"queued", "running"}
 STEMS = {"vocals", "drums", "bass", "other"}
 FORMATS = (("wav", "PCM_16"), ("wav", "PCM_24"), ("wav", "FLOAT"), ("flac", "PCM_16"), ("ogg", "VORBIS"))
 
@@ -29,9 +32,11 @@ async def test_a_producers_evening(tmp_path, data, client):
             library = await api.library("Tonight")
             tracks = await bring_in(api, library, [DEMO, *takes(tmp_path, 19)])
             song = tracks[0]
-            stems = await taken_apart(api, song["id"])
+            stems, word = await taken_apart(api, song["id"])
             samples = await cut(api, stems["drums"])
             await tag(api, samples)
+            assert song["name"] in await found(api, word), "the song by a word that is sung in it"
+            assert len(await found(api, '"hit 3"')) == 1
             before = await inventory(api, library)
             assert {song["id"], *stems.values(), *samples} <= before.keys()
             archive = await export(api, library, tmp_path / "tonight.zip")
@@ -48,6 +53,7 @@ async def test_a_producers_evening(tmp_path, data, client):
                 assert after[new]["parent_id"] == restored.get(before[old]["parent_id"])
             for new in after.values():
                 assert await digest(api, new["id"]) == new["blob"]["sha256"]
+            assert song["name"] in await found(api, word)
 
 
 def takes(folder: Path, count: int) -> list[Path]:
@@ -76,17 +82,38 @@ async def bring_in(api: Client, library: str, paths: list[Path]) -> list[dict[st
     return tracks
 
 
-async def taken_apart(api: Client, song: str) -> dict[str, str]:
-    """Its stems, by name."""
-    run = await api.json("POST", "/pipelines/stems/runs", 202, json={"asset_id": song})
+async def taken_apart(api: Client, song: str) -> tuple[dict[str, str], str]:
+    """Its stems by name, and a word that is sung; there are notes of what has pitch, and an analysis, too."""
+    run = await api.json("POST", "/pipelines/full-breakdown/runs", 202, json={"asset_id": song})
+    fractions = [run["fraction"]]
     while run["finished_at"] is None:
-        await api.ended(run["steps"][0]["parts"][0]["job_id"])
+        parts = [part for step in run["steps"] for part in step["parts"] if part["state"] in UNDER_WAY]
+        for part in parts[:1]:
+            await api.json("GET", f"/jobs/{part['job_id']}?wait_s=5")
         run = await api.json("GET", f"/runs/{run['id']}")
-    assert (run["state"], run["fraction"]) == ("succeeded", 1.0)
-    (part,) = run["steps"][0]["parts"]
-    stems = {each["stem"]: each["asset_id"] for each in part["outputs"]}
+        fractions.append(run["fraction"])
+    assert (run["state"], run["fraction"]) == ("succeeded", 1.0), run
+    assert fractions == sorted(fractions)
+    made = {step["id"]: [out for part in step["parts"] for out in part["outputs"]] for step in run["steps"]}
+    stems = {each["stem"]: each["asset_id"] for each in made["separate"] if each["role"] == "stem"}
     assert set(stems) == STEMS
-    return stems
+    assert "midi" in {each["kind"] for each in made["notes"]}
+    assert "analysis" in {each["kind"] for each in made["analysis"]}
+    return stems, await sung(
+        api, [each["asset_id"] for each in made["lyrics"] if each["kind"] == "transcript"]
+    )
+
+
+async def sung(api: Client, transcripts: list[str]) -> str:
+    """A word that was heard rightly."""
+    heard = b" ".join([(await api.content(transcript))[1] for transcript in transcripts]).decode().lower()
+    words = re.findall(r"[a-z]{5,}", LYRICS.read_text().lower())
+    return next(word for word in words if word in heard)
+
+
+async def found(api: Client, word: str) -> set[str]:
+    """The names of what is found by a word, wherever it is."""
+    return {item["name"] for item in (await api.json("GET", f"/assets?q={word}&limit=200"))["items"]}
 
 
 async def cut(api: Client, drums: str) -> list[str]:
