@@ -157,6 +157,7 @@ async def test_what_has_none_comes_last_both_ways(here: Shelf) -> None:
         "rating_min=6",
         "favorite=perhaps",
         "created_after=yesterday",
+        "created_after=0.5",
         "created_after=2020-01-01T00:00:00",
         "created_after=0001-01-01T00:00:00%2B14:00",
         "tag=,",

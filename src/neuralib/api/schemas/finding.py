@@ -18,6 +18,13 @@ Number = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 SortKey = Annotated[str, StringConstraints(pattern=r"^-?(created_at|name|duration|bpm|rating)$")]
 
 
+def _written_out(moment: Any) -> Any:
+    """pydantic also takes seconds since 1970, which the document does not allow."""
+    if isinstance(moment, str) and not re.match(r"\d{4}-", moment):
+        raise ValueError("must be a moment as in RFC 3339, such as 2026-01-31T12:00:00Z")
+    return moment
+
+
 def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
@@ -31,7 +38,7 @@ def _each_once(keys: list[str]) -> list[str]:
     return keys
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc), BeforeValidator(_written_out)]
 
 
 class FindQuery(PageQuery):
