@@ -19,7 +19,7 @@ SortKey = Annotated[str, StringConstraints(pattern=r"^-?(created_at|name|duratio
 
 
 def _written_out(moment: Any) -> Any:
-    """pydantic also takes seconds since 1970, which the document does not allow."""
+    """Pydantic also takes seconds since 1970, which the document does not allow."""
     if isinstance(moment, str) and not re.match(r"\d{4}-", moment):
         raise ValueError("must be a moment as in RFC 3339, such as 2026-01-31T12:00:00Z")
     return moment
