@@ -1,12 +1,20 @@
 # NeuraLib in a container: `docker build --target cpu .` or `--target cuda .`
 # Neither target carries a GPU driver: the CUDA libraries come with torch's own wheel.
 
+FROM node:22.21-bookworm-slim AS page
+WORKDIR /app/web
+COPY web/package.json web/package-lock.json web/.npmrc ./
+RUN npm ci
+COPY web ./
+RUN npx vite build
+
 FROM python:3.11.14-slim-bookworm AS base
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 COPY pyproject.toml README.md LICENSE ./
 COPY scripts/constraints.txt scripts/constraints.txt
 COPY src src
+COPY --from=page /app/src/neuralib/page src/neuralib/page
 COPY configs configs
 
 # torch's default wheel for Linux is the CUDA build. Give TORCH_INDEX the address of PyTorch's CPU wheels and the image

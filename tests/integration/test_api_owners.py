@@ -23,6 +23,7 @@ from neuralib import identity
 from neuralib.api import listening, make_app
 from neuralib.api.auth import EVERYTHING
 from neuralib.api.calls import encode_cursor
+from neuralib.api.page import PATHS as PAGE
 from neuralib.api.routes import SSE, Route
 from neuralib.config import Settings
 from neuralib.entities import Scope
@@ -132,6 +133,8 @@ def routes_of(services: Services) -> list[tuple[str, Route]]:
     found = []
     for each in make_app(services, uuid4()).router.routes():
         assert each.resource is not None
+        if each.resource.canonical in PAGE:  # the same for everybody, and no part of the API
+            continue
         route = find_route(each.method, each.resource.canonical)
         assert route is not None, f"{each.method} {each.resource.canonical} is not in the table"
         found.append((each.method, route))

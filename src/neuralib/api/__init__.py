@@ -6,6 +6,7 @@ schemas/       every body and every query, by resource
 calls.py       what comes in, replies.py what goes out, middleware.py what is around both
 problems.py    NeuralibError -> RFC 9457
 openapi.py     the table -> OpenAPI 3.1
+page.py        the page at /, built from web/
 idempotency.py  a POST that is sent again is carried out once
 feed.py        what an event stream tells, tails.py what all of an owner share; events.py sends it
 """
@@ -29,6 +30,7 @@ from .feed import durable_frame, watch
 from .idempotency import once
 from .middleware import REQUEST_ID, SETTINGS, add_headers, outermost
 from .openapi import describe
+from .page import Page
 from .rates import Rates, address_of
 from .routes import ROUTES, Handler, Route
 from .schemas.base import NoQuery
@@ -60,6 +62,7 @@ def make_app(services: Services, owner: UUID) -> web.Application:
         )
         if route.name == "get_content":
             app.router.add_route("HEAD", route.path, _endpoint(route, services, gate, streams, rates))
+    Page().mount(app)
 
     async def close_streams(_: web.Application) -> None:
         streams.closing.set()

@@ -1,0 +1,267 @@
+"""What people do on the page: a song in, stems alone, words in time, work that can be stopped and survives."""
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from axe_playwright_python.sync_playwright import Axe
+from numpy.typing import NDArray
+from playwright.sync_api import Page, expect
+
+from acceptance.harness import write_tones
+
+from .conftest import DEMO, Site
+
+Tab = Callable[..., Page]
+MADE_WITHIN_MS = 120_000
+STEMS = ("Vocals", "Drums", "Bass", "Other")
+
+
+# ── what tests do often ───────────────────────────────────────────────────────────────────────────────
+
+
+def add(page: Page, *songs: Path) -> None:
+    """Bring songs in and wait until they are there."""
+    page.locator("#files").set_input_files(list(songs))
+    for song in songs:
+        expect(page.get_by_role("link", name=song.stem, exact=True).first).to_be_visible(timeout=MADE_WITHIN_MS)
+
+
+def open_track(page: Page, name: str) -> None:
+    page.get_by_role("link", name=name, exact=True).first.click()
+    expect(page.get_by_role("heading", level=1, name=name)).to_be_visible()
+
+
+def call(page: Page, method: str, path: str, body: Any = None) -> Any:
+    got = page.request.fetch(page.url.split("#")[0] + path.lstrip("/"), method=method, data=body)
+    assert got.ok, (got.status, got.text())
+    return got.json() if got.body() else None
+
+
+def stems_of(page: Page) -> dict[str, str]:
+    """The ids of the stems of the open track."""
+    lanes = page.evaluate("neuralib.track.lanes.value.map((lane) => [lane.label, lane.asset.id])")
+    return dict(lanes)
+
+
+def heard(page: Page) -> NDArray[np.float64]:
+    """The last 0.7 seconds that left the audio graph, as one channel."""
+    page.wait_for_function("neuralib.track.engine.playing.value && neuralib.track.position.value > 3")
+    return np.array(
+        page.evaluate(
+            """() => {
+                const { meter } = neuralib.track.engine;
+                const samples = new Float32Array(meter.fftSize);
+                meter.getFloatTimeDomainData(samples);
+                return Array.from(samples);
+            }"""
+        )
+    )
+
+
+def stem(page: Page, asset: str) -> NDArray[np.float64]:
+    got = page.request.get(page.url.split("#")[0] + f"api/v1/assets/{asset}/content")
+    samples, _ = soundfile.read(io.BytesIO(got.body()), always_2d=True)
+    return samples.mean(axis=1)
+
+
+def likeness_db(part: NDArray[np.float64], whole: NDArray[np.float64]) -> float:
+    """How far the difference lies below the part, where it fits into the whole best: the same sound is beyond 60 dB."""
+    size = 1 << (len(whole) + len(part)).bit_length()
+    matches = np.fft.irfft(np.fft.rfft(whole, size) * np.conj(np.fft.rfft(part, size)), size)
+    at = int(np.argmax(matches[: len(whole) - len(part)]))
+    difference = part - whole[at : at + len(part)]
+    return float(10 * np.log10(np.sum(part**2) / (np.sum(difference**2) + 1e-20)))
+
+
+# ── the evening ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("songs") / "Northern Line.ogg"
+    path.write_bytes(DEMO.read_bytes())
+    return path
+
+
+def test_a_song_comes_in_is_taken_apart_and_one_stem_is_heard_alone(site: Site, tab: Tab, song: Path) -> None:
+    page = tab()
+    add(page, song)
+    open_track(page, song.stem)
+    page.get_by_role("button", name="Separate").click()
+    expect(page.get_by_role("list", name="What is being made")).to_be_visible()
+    for name in STEMS:
+        expect(page.get_by_role("group", name=name, exact=True)).to_be_visible(timeout=MADE_WITHIN_MS)
+    ids = stems_of(page)
+
+    page.evaluate("neuralib.track.engine.meter.fftSize = 32768")
+    page.get_by_role("button", name="Solo Vocals").click()
+    page.get_by_role("button", name="Play").click()
+    alone = heard(page)
+    assert likeness_db(alone, stem(page, ids["Vocals"])) > 60
+    assert likeness_db(alone, stem(page, ids["Drums"])) < 20
+
+    page.get_by_role("button", name="Solo Bass").click()
+    page.wait_for_function("(from) => neuralib.track.position.value > from + 1.5", arg=page.evaluate("neuralib.track.position.value"))
+    both = stem(page, ids["Vocals"]) + stem(page, ids["Bass"])
+    assert likeness_db(heard(page), both) > 60, "two stems run on the same frame"
+    page.get_by_role("button", name="Pause").click()
+
+
+def test_lyrics_follow_the_song_and_a_word_leads_into_it(site: Site, tab: Tab, song: Path) -> None:
+    page = tab()
+    open_track(page, song.stem)
+    page.get_by_role("button", name="Lyrics").click()
+    lyrics = page.get_by_role("region", name="Lyrics")
+    expect(lyrics).to_be_visible(timeout=MADE_WITHIN_MS)
+    words = lyrics.locator(".word")
+    assert words.count() > 10
+    words.nth(8).click()
+    at = page.evaluate("neuralib.track.position.value")
+    expect(words.nth(8)).to_have_class("word sung")
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function("(at) => neuralib.track.position.value > at + 2", arg=at)
+    expect(words.nth(8)).not_to_have_class("word sung")
+    page.get_by_role("button", name="Pause").click()
+
+
+def test_notes_of_a_stem_are_drawn(site: Site, tab: Tab, song: Path) -> None:
+    page = tab()
+    open_track(page, song.stem)
+    expect(page.get_by_role("group", name="Bass", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Notes").click()
+    page.get_by_role("button", name="Mute Bass").focus()
+    roll = page.get_by_role("img", name=re.compile(r"\d+ notes of Bass"))
+    expect(roll).to_be_visible(timeout=MADE_WITHIN_MS)
+    painted = "(canvas) => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some((v) => v > 0)"
+    assert roll.evaluate(painted)
+
+
+# ── work that can be stopped, and that outlives page and server ───────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tones(tmp_path_factory.mktemp("songs") / "Long Way.wav", 150)
+
+
+def test_a_job_is_cancelled_from_the_tray(site: Site, tab: Tab, long: Path) -> None:
+    page = tab()
+    add(page, long)
+    open_track(page, long.stem)
+    page.get_by_role("button", name="Separate").click()
+    page.get_by_role("button", name=re.compile("^Jobs")).click()
+    tray = page.get_by_role("complementary", name="Jobs")
+    expect(tray.get_by_text(re.compile(r"window \d+ of \d+"))).to_be_visible(timeout=MADE_WITHIN_MS)
+    tray.get_by_role("button", name="Cancel: Separating stems").click()
+    expect(tray.get_by_text("cancelled").first).to_be_visible()
+    expect(tray.get_by_role("button", name="Try again: Separating stems").first).to_be_visible()
+
+
+def test_a_reload_and_a_second_tab_see_the_same_work(site: Site, tab: Tab, long: Path) -> None:
+    first, second = tab(), tab()
+    open_track(first, long.stem)
+    first.get_by_role("button", name="Separate").click()
+    working = re.compile(r"window \d+ of \d+")
+    expect(first.get_by_text(working).first).to_be_visible(timeout=MADE_WITHIN_MS)
+    open_track(second, long.stem)
+    expect(second.get_by_text(working).first).to_be_visible()
+    first.reload()
+    expect(first.get_by_text(working).first).to_be_visible()
+    for page in (first, second):
+        expect(page.get_by_role("group", name="Vocals", exact=True)).to_be_visible(timeout=MADE_WITHIN_MS)
+
+
+def test_the_page_goes_on_when_the_server_was_away(site: Site, tab: Tab, long: Path) -> None:
+    page = tab()
+    open_track(page, long.stem)
+    site.stop()
+    expect(page.get_by_text("offline")).to_be_visible()
+    site.start()
+    expect(page.get_by_text("offline")).to_be_hidden(timeout=MADE_WITHIN_MS)
+    page.get_by_role("button", name="Lyrics").click()
+    expect(page.get_by_role("list", name="What is being made")).to_be_visible()
+
+
+def test_a_file_that_is_no_audio_says_why_and_what_to_do(site: Site, tab: Tab, tmp_path: Path) -> None:
+    page = tab()
+    (tmp_path / "notes.mp3").write_text("this is no song")
+    page.locator("#files").set_input_files(tmp_path / "notes.mp3")
+    row = page.get_by_role("list", name="Uploads").get_by_role("listitem")
+    expect(row.get_by_role("alert")).to_contain_text(re.compile("audio|format", re.IGNORECASE))
+    expect(row.get_by_role("button", name="Try again")).to_be_visible()
+
+
+# ── for everybody ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_keyboard_alone_goes_from_a_song_to_a_solo(site: Site, tab: Tab, song: Path, tmp_path: Path) -> None:
+    page = tab()
+    expect(page.get_by_role("link", name=song.stem, exact=True).first).to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("northern")
+    expect(page.get_by_role("link", name="Long Way")).to_have_count(0)
+    link = page.get_by_role("link", name=song.stem, exact=True).first
+    for _ in range(30):
+        if link.evaluate("(link) => link === document.activeElement"):
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("group", name="Drums", exact=True)).to_be_visible()
+    solo = page.get_by_role("button", name="Solo Drums")
+    for _ in range(60):
+        if solo.evaluate("(button) => button === document.activeElement"):
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(solo).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("m")
+    expect(page.get_by_role("button", name="Mute Drums")).to_have_attribute("aria-pressed", "true")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_keeps_anybody_out(site: Site, tab: Tab, song: Path, scheme: str) -> None:
+    page = tab(color_scheme=scheme)
+    expect(page.get_by_role("link", name=song.stem, exact=True).first).to_be_visible()
+    assert serious(page) == []
+    page.get_by_role("button", name=re.compile("^Jobs")).click()
+    assert serious(page) == []
+    page.get_by_role("button", name="Close jobs").click()
+    open_track(page, song.stem)
+    expect(page.get_by_role("region", name="Lyrics")).to_be_visible()
+    assert serious(page) == []
+    page.get_by_role("link", name="Models").click()
+    expect(page.get_by_role("heading", name="Models")).to_be_visible()
+    assert serious(page) == []
+
+
+def serious(page: Page) -> list[str]:
+    """What axe finds to be serious or critical, and where."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{each['id']}: {node['target']} {node['failureSummary']}"
+        for each in found
+        if each["impact"] in {"serious", "critical"}
+        for node in each["nodes"]
+    ]
+
+
+def test_the_page_may_run_nothing_but_its_own_files(site: Site, tab: Tab) -> None:
+    page = tab()
+    policy = page.request.get(site.url).headers["content-security-policy"]
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert page.evaluate("document.querySelectorAll('script:not([src])').length") == 0
+
+
+def test_the_first_load_is_small(site: Site, tab: Tab) -> None:
+    page = tab()
+    sizes = page.evaluate(
+        "performance.getEntriesByType('resource').filter((e) => e.name.includes('/page/')).map((e) => e.encodedBodySize)"
+    )
+    assert 0 < sum(sizes) < 200 * 1024

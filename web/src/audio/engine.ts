@@ -1,0 +1,238 @@
+/**
+ * Plays the lanes of a track as one: every piece of every lane is scheduled on the clock of one AudioContext, at the
+ * same instant and from the same frame, so that lanes cannot drift. A lane that is late stops all of them until it is
+ * there; then they go on together.
+ */
+
+import { signal } from "@preact/signals";
+import { openSource, type Source } from "./sources";
+import type { Asset } from "../api/client";
+
+export interface Strip {
+  gain: number;
+  pan: number;
+  mute: boolean;
+  solo: boolean;
+}
+
+interface Lane {
+  id: string;
+  opening: Promise<Source>;
+  input: GainNode;
+  panner: StereoPannerNode;
+  strip: Strip;
+}
+
+interface Span {
+  /** Context time at which `song` sounds; both in seconds. */
+  at: number;
+  song: number;
+  duration: number;
+}
+
+const PIECE_S = 3;
+/** How far ahead pieces are scheduled. */
+const AHEAD_S = 6;
+const START_DELAY_S = 0.06;
+const TICK_MS = 200;
+const RAMP_S = 0.015;
+
+export class Engine {
+  readonly playing = signal(false);
+  readonly waiting = signal(false);
+  readonly error = signal<string | null>(null);
+  readonly loop = signal<{ start: number; end: number } | null>(null);
+  readonly context: AudioContext;
+  readonly master: GainNode;
+  readonly meter: AnalyserNode;
+  private lanes = new Map<string, Lane>();
+  private nodes = new Set<AudioBufferSourceNode>();
+  private spans: Span[] = [];
+  private cursor = { song: 0, at: 0 };
+  private rest = 0;
+  private round = 0;
+  private abort = new AbortController();
+
+  constructor(
+    readonly duration: number,
+    sampleRate: number,
+  ) {
+    this.context = new AudioContext({ sampleRate, latencyHint: "playback" });
+    this.master = this.context.createGain();
+    this.meter = this.context.createAnalyser();
+    this.meter.fftSize = 4096;
+    this.master.connect(this.meter).connect(this.context.destination);
+  }
+
+  /** Add a lane. It opens at once, so that the first play is quick. */
+  add(asset: Asset, strip: Strip): void {
+    if (this.lanes.has(asset.id)) return;
+    const panner = this.context.createStereoPanner();
+    const input = this.context.createGain();
+    input.connect(panner).connect(this.master);
+    const opening = openSource(asset, this.context);
+    opening.catch((error: Error) => {
+      this.error.value = `${asset.name}: ${error.message}`;
+    });
+    const lane = { id: asset.id, opening, input, panner, strip };
+    this.lanes.set(asset.id, lane);
+    this.settle();
+  }
+
+  set(id: string, strip: Strip): void {
+    const lane = this.lanes.get(id);
+    if (!lane) return;
+    lane.strip = strip;
+    this.settle();
+  }
+
+  /** Where the song is, in seconds. */
+  get position(): number {
+    if (!this.playing.value) return this.rest;
+    const now = this.context.currentTime;
+    const span = this.spans.findLast((each) => each.at <= now) ?? this.spans[0];
+    if (!span) return this.rest;
+    return Math.min(span.song + Math.min(Math.max(0, now - span.at), span.duration), this.duration);
+  }
+
+  async play(): Promise<void> {
+    if (this.playing.value) return;
+    this.error.value = null;
+    await this.context.resume();
+    this.playing.value = true;
+    void this.run(this.rest >= this.duration - 0.05 ? 0 : this.rest);
+  }
+
+  pause(): void {
+    this.rest = this.position;
+    this.stop();
+  }
+
+  toggle(): void {
+    if (this.playing.value) this.pause();
+    else void this.play();
+  }
+
+  seek(song: number): void {
+    const to = Math.min(Math.max(0, song), this.duration);
+    const was = this.playing.value;
+    this.stop();
+    this.rest = to;
+    if (was) {
+      this.playing.value = true;
+      void this.run(to);
+    }
+  }
+
+  close(): void {
+    this.stop();
+    void this.context.close();
+  }
+
+  /** One solo anywhere silences what has none; mute wins over solo. */
+  private settle(): void {
+    const solo = [...this.lanes.values()].some((lane) => lane.strip.solo);
+    for (const { input, panner, strip } of this.lanes.values()) {
+      const audible = !strip.mute && (!solo || strip.solo);
+      input.gain.setTargetAtTime(audible ? strip.gain : 0, this.context.currentTime, RAMP_S / 3);
+      panner.pan.setTargetAtTime(strip.pan, this.context.currentTime, RAMP_S / 3);
+    }
+  }
+
+  private stop(): void {
+    this.round++;
+    this.abort.abort();
+    this.abort = new AbortController();
+    for (const node of this.nodes) node.stop();
+    this.nodes.clear();
+    this.spans = [];
+    this.playing.value = false;
+    this.waiting.value = false;
+  }
+
+  /** Schedule piece after piece until the end, or until somebody stops. */
+  private async run(from: number): Promise<void> {
+    const round = this.round;
+    const rate = this.context.sampleRate;
+    this.rest = from;
+    this.cursor = { song: Math.round(from * rate), at: 0 };
+    try {
+      while (round === this.round) {
+        const now = this.context.currentTime;
+        if (this.cursor.at - now > AHEAD_S) {
+          await new Promise((go) => setTimeout(go, TICK_MS));
+          continue;
+        }
+        const frames = this.pieceFrames(rate);
+        if (frames <= 0) {
+          await this.finish(round);
+          return;
+        }
+        const late = setTimeout(() => (this.waiting.value = round === this.round), 150);
+        const pieces = await this.fetch(this.cursor.song, frames);
+        clearTimeout(late);
+        if (round !== this.round) return;
+        this.waiting.value = false;
+        this.schedule(pieces, frames, rate);
+      }
+    } catch (error) {
+      if (round !== this.round) return;
+      this.error.value = (error as Error).message;
+      this.pause();
+    }
+  }
+
+  private pieceFrames(rate: number): number {
+    const loop = this.loop.value;
+    const end = Math.round(this.duration * rate);
+    let stop = Math.min(this.cursor.song + PIECE_S * rate, end);
+    if (loop) {
+      const [first, last] = [Math.round(loop.start * rate), Math.round(loop.end * rate)];
+      if (this.cursor.song >= last || (this.cursor.song === last && last === end)) this.cursor.song = first;
+      if (this.cursor.song < last) stop = Math.min(this.cursor.song + PIECE_S * rate, last);
+    }
+    return stop - this.cursor.song;
+  }
+
+  private async fetch(start: number, frames: number): Promise<[Lane, Float32Array[]][]> {
+    const signal = this.abort.signal;
+    return Promise.all(
+      [...this.lanes.values()].map(async (lane): Promise<[Lane, Float32Array[]]> => {
+        const source = await lane.opening;
+        return [lane, await source.read(start, frames, signal)];
+      }),
+    );
+  }
+
+  private schedule(pieces: [Lane, Float32Array[]][], frames: number, rate: number): void {
+    const now = this.context.currentTime;
+    // Late, or the first: begin anew, all together, on a whole frame.
+    if (this.cursor.at < now + 0.005) this.cursor.at = Math.ceil((now + START_DELAY_S) * rate) / rate;
+    for (const [lane, planes] of pieces) {
+      const length = planes[0]?.length ?? 0;
+      if (length === 0) continue;
+      const buffer = this.context.createBuffer(planes.length, length, rate);
+      planes.forEach((plane, n) => buffer.copyToChannel(plane as Float32Array<ArrayBuffer>, n));
+      const node = this.context.createBufferSource();
+      node.buffer = buffer;
+      node.connect(lane.input);
+      node.onended = () => this.nodes.delete(node);
+      this.nodes.add(node);
+      node.start(this.cursor.at);
+    }
+    this.spans = this.spans.filter((span) => span.at + span.duration > now - 1);
+    this.spans.push({ at: this.cursor.at, song: this.cursor.song / rate, duration: frames / rate });
+    this.cursor.song += frames;
+    this.cursor.at += frames / rate;
+  }
+
+  /** Let the last piece sound, then rest at the beginning. */
+  private async finish(round: number): Promise<void> {
+    while (round === this.round && this.context.currentTime < this.cursor.at) {
+      await new Promise((go) => setTimeout(go, TICK_MS / 4));
+    }
+    if (round !== this.round) return;
+    this.stop();
+    this.rest = 0;
+  }
+}

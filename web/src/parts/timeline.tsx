@@ -1,0 +1,110 @@
+/** What all lanes share: the ruler, the playhead, the selection, and the pointer that moves them. */
+
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { effect } from "@preact/signals";
+import type { Track } from "../state/track";
+import { clock } from "./text";
+
+const STEPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800];
+const TICK_PX = 90;
+const DRAG_PX = 4;
+
+export function Ruler({ track }: { track: Track }) {
+  const { start, end } = track.view.value;
+  const box = useRef<HTMLDivElement>(null);
+  const width = box.current?.clientWidth || 900;
+  const step = STEPS.find((each) => (each / (end - start)) * width >= TICK_PX) ?? 3600;
+  const ticks = [];
+  for (let at = Math.ceil(start / step) * step; at <= end; at += step) ticks.push(at);
+  return (
+    <div class="ruler" ref={box} aria-hidden="true">
+      {ticks.map((at) => (
+        <span key={at.toFixed(3)} style={{ left: `${((at - start) / (end - start)) * 100}%` }}>
+          {clock(at, step < 1)}
+        </span>
+      ))}
+    </div>
+  );
+}
+
+/** A line at the position: moved by the compositor, so that nothing is drawn anew while it plays. */
+export function Playhead({ track }: { track: Track }) {
+  const line = useRef<HTMLDivElement>(null);
+  useEffect(
+    () =>
+      effect(() => {
+        const { start, end } = track.view.value;
+        const share = (track.position.value - start) / (end - start);
+        line.current!.style.transform = `translateX(${share * 100}%)`;
+        line.current!.style.visibility = share < 0 || share > 1 ? "hidden" : "visible";
+      }),
+    [track],
+  );
+  return (
+    <div class="playhead" ref={line} aria-hidden="true">
+      <i />
+    </div>
+  );
+}
+
+export function Selection({ track }: { track: Track }) {
+  const selected = track.selection.value;
+  if (selected === null) return null;
+  const { start, end } = track.view.value;
+  const share = (at: number) => ((at - start) / (end - start)) * 100;
+  return <div class="selection" aria-hidden="true" style={{ left: `${share(selected.start)}%`, width: `${share(selected.end) - share(selected.start)}%` }} />;
+}
+
+/** Click to seek, drag to select, wheel to scroll, Ctrl and wheel to zoom. */
+export function Surface({ track, children }: { track: Track; children: ComponentChildren }) {
+  const box = useRef<HTMLDivElement>(null);
+  const timeAt = (event: { clientX: number }) => {
+    const area = box.current!.getBoundingClientRect();
+    const { start, end } = track.view.value;
+    const share = Math.min(Math.max(0, (event.clientX - area.left) / area.width), 1);
+    return start + share * (end - start);
+  };
+
+  const press = (event: PointerEvent) => {
+    if (event.button !== 0 || (event.target as Element).closest("[data-hold]")) return;
+    const from = timeAt(event);
+    const x = event.clientX;
+    let dragged = false;
+    const move = (moved: PointerEvent) => {
+      dragged = dragged || Math.abs(moved.clientX - x) > DRAG_PX;
+      if (!dragged) return;
+      const to = timeAt(moved);
+      track.selection.value = { start: Math.min(from, to), end: Math.max(from, to) };
+    };
+    const done = () => {
+      removeEventListener("pointermove", move);
+      if (!dragged) track.seek(from);
+    };
+    addEventListener("pointermove", move);
+    addEventListener("pointerup", done, { once: true });
+  };
+
+  useEffect(() => {
+    const element = box.current!;
+    const roll = (event: WheelEvent) => {
+      const { start, end } = track.view.value;
+      if (event.ctrlKey || event.metaKey) {
+        event.preventDefault();
+        track.zoom(2 ** (event.deltaY / 200), timeAt(event));
+      } else if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
+        event.preventDefault();
+        const by = event.shiftKey ? event.deltaY + event.deltaX : event.deltaX;
+        track.look(start + (by / element.clientWidth) * (end - start), end - start);
+      }
+    };
+    element.addEventListener("wheel", roll, { passive: false });
+    return () => element.removeEventListener("wheel", roll);
+  }, [track]);
+
+  return (
+    <div class="surface" ref={box} onPointerDown={press} onDblClick={() => (track.selection.value = null)}>
+      {children}
+    </div>
+  );
+}

@@ -1,0 +1,100 @@
+/** Every job that waits or runs, and the last that ended: from the API once, then from events. */
+
+import { computed, signal } from "@preact/signals";
+import { api, ok, type Job } from "../api/client";
+import { onEvent, onReset, type Told } from "../api/events";
+import { complain } from "./session";
+
+const ACTIVE = new Set(["queued", "running", "cancelling"]);
+const KEPT = 60;
+
+export const jobs = signal<ReadonlyMap<string, Job>>(new Map());
+
+export const isActive = (job: Job): boolean => ACTIVE.has(job.state);
+
+/** Those that run first, then those that wait, then what ended, newest first. */
+export const ordered = computed(() => {
+  const rank = (job: Job) => (job.state === "queued" ? 1 : isActive(job) ? 0 : 2);
+  return [...jobs.value.values()].sort(
+    (a, b) => rank(a) - rank(b) || (rank(a) === 1 ? a.created_at.localeCompare(b.created_at) : b.created_at.localeCompare(a.created_at)),
+  );
+});
+export const active = computed(() => ordered.value.filter(isActive));
+
+/** Of all that waits or runs, how much is done; null when there is nothing. */
+export const overall = computed(() => {
+  if (active.value.length === 0) return null;
+  return active.value.reduce((sum, job) => sum + (job.progress?.fraction ?? 0), 0) / active.value.length;
+});
+
+function put(...changed: Job[]): void {
+  const all = new Map(jobs.value);
+  for (const job of changed) all.set(job.id, job);
+  const ended = [...all.values()].filter((job) => !isActive(job)).sort((a, b) => b.created_at.localeCompare(a.created_at));
+  for (const old of ended.slice(KEPT)) all.delete(old.id);
+  jobs.value = all;
+}
+
+export async function loadJobs(): Promise<void> {
+  const [open, recent] = await Promise.all([
+    ok(api.GET("/api/v1/jobs", { params: { query: { state: ["queued", "running"], limit: 200 } } })),
+    ok(api.GET("/api/v1/jobs", { params: { query: { limit: 40 } } })),
+  ]);
+  jobs.value = new Map();
+  put(...recent.items, ...open.items);
+}
+
+/** An event carries the job without its parameters; a progress event its place alone. */
+function hear(told: Told): void {
+  if (told.type === "job.progress") {
+    const job = jobs.value.get(String(told.job_id));
+    if (job && isActive(job)) put({ ...job, state: job.state === "queued" ? "running" : job.state, progress: told as unknown as NonNullable<Job["progress"]> });
+  } else if (told.type.startsWith("job.")) {
+    const job = told.job as Job;
+    put({ ...jobs.value.get(job.id), ...job } as Job);
+  }
+}
+
+onEvent(hear);
+onReset(() => void loadJobs().catch(complain));
+
+export interface Order {
+  operation: string;
+  assets: string[];
+  model?: string;
+  params?: Record<string, unknown>;
+  rerun?: boolean;
+}
+
+/** Ask for a job. The same one that is there already is the answer. */
+export async function order({ operation, assets, model, params, rerun }: Order): Promise<Job> {
+  const job = await ok(
+    api.POST("/api/v1/jobs", {
+      body: {
+        operation,
+        inputs: assets.map((asset_id) => ({ asset_id })),
+        ...(model ? { model } : {}),
+        ...(params ? { params } : {}),
+        ...(rerun ? { on_existing: "rerun" as const } : {}),
+      } as never,
+    }),
+  );
+  put(job);
+  return job;
+}
+
+export async function cancel(job: string): Promise<void> {
+  put(await ok(api.POST("/api/v1/jobs/{job}/cancel", { params: { path: { job } } })));
+}
+
+/** Submit what ended badly once more. */
+export async function again(job: Job): Promise<void> {
+  const whole = await ok(api.GET("/api/v1/jobs/{job}", { params: { path: { job: job.id } } }));
+  if (!whole.asset_id) return;
+  await order({ operation: whole.operation, assets: [whole.asset_id], model: whole.model, params: whole.params });
+}
+
+/** Jobs of this asset and of these. */
+export function jobsOf(assets: ReadonlySet<string>): Job[] {
+  return ordered.value.filter((job) => job.asset_id !== null && assets.has(job.asset_id));
+}

@@ -1,0 +1,232 @@
+/** A track taken apart: stems to solo, words that follow, notes to look at, parts to cut. */
+
+import { useSignal } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
+import { Icon, type IconName } from "../parts/icons";
+import { PianoRoll } from "../parts/pianoroll";
+import { clock } from "../parts/text";
+import { Playhead, Ruler, Selection, Surface } from "../parts/timeline";
+import { Waveform } from "../parts/waveform";
+import { contentUrl } from "../api/client";
+import { order } from "../state/jobs";
+import { attempt, complain } from "../state/session";
+import { Track, type Lane } from "../state/track";
+import { toLibrary } from "../state/place";
+import { Doing, verbOf } from "./jobs";
+import { summaryOf } from "./library";
+import { Lyrics } from "./lyrics";
+
+export function TrackView({ id }: { id: string }) {
+  const track = useMemo(() => new Track(id), [id]);
+  const problem = useSignal<string | null>(null);
+  useEffect(() => {
+    track.open().catch((error: Error) => {
+      problem.value = error.message;
+      complain(error);
+    });
+    (window as { neuralib?: unknown }).neuralib = { track }; // for the console of the curious, and for tests
+    const keys = (event: KeyboardEvent) => press(track, event);
+    addEventListener("keydown", keys);
+    return () => {
+      removeEventListener("keydown", keys);
+      track.close();
+    };
+  }, [track]);
+  if (problem.value) return <main class="track" id="main"><p class="empty" role="alert">{problem.value}</p></main>;
+  if (track.asset.value === null) return <main class="track" id="main"><p class="more" role="status">Loading…</p></main>;
+  return (
+    <main class="track" id="main">
+      <Heading track={track} />
+      <Transport track={track} />
+      <Lanes track={track} />
+      <Below track={track} />
+    </main>
+  );
+}
+
+/** Space plays; arrows move; M and S mute and solo the focused lane; + and - zoom; L loops the selection. */
+function press(track: Track, event: KeyboardEvent): void {
+  const target = event.target as HTMLElement;
+  if (target.closest("input:not([type=range]), select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+  const focused = track.focused.value;
+  const actions: Record<string, () => void> = {
+    " ": () => track.engine?.toggle(),
+    ArrowLeft: () => track.seek(track.position.value - (event.shiftKey ? 1 : 5)),
+    ArrowRight: () => track.seek(track.position.value + (event.shiftKey ? 1 : 5)),
+    Home: () => track.seek(0),
+    m: () => focused && track.mix(focused, { mute: !track.strip(focused).mute }),
+    s: () => focused && track.solo(focused),
+    l: () => track.loopSelection(),
+    "+": () => track.zoom(0.5),
+    "-": () => track.zoom(2),
+    "0": () => track.look(0, track.duration.value),
+  };
+  if (target.matches("input[type=range]") && event.key.startsWith("Arrow")) return;
+  if (event.key === " " && target.closest("button, a, summary")) return; // it presses what has the focus
+  const action = actions[event.key];
+  if (!action) return;
+  event.preventDefault();
+  action();
+}
+
+function Heading({ track }: { track: Track }) {
+  const asset = track.asset.value!;
+  const { bpm, key } = summaryOf(asset);
+  const has = (operation: string) => track.jobs.value.some((job) => job.operation === operation);
+  const stems = track.lanes.value.length > 1;
+  const vocals = track.lanes.value.find((lane) => lane.asset.stem === "vocals");
+  const pitched = track.lanes.value.filter((lane) => lane.asset.role === "stem" && lane.asset.stem !== "drums");
+  const run = (operation: string, assets: string[]) => attempt(() => Promise.all(assets.map((each) => order({ operation, assets: [each] }))));
+  return (
+    <header class="heading">
+      <a class="quiet button" href={toLibrary(asset.library_id)} aria-label="Back to the library" title="Back to the library">
+        <Icon name="back" />
+      </a>
+      <h1>{asset.name}</h1>
+      <dl class="facts">
+        {key && <Fact name="Key" value={`${key.value} · ${key.camelot}`} />}
+        {bpm && <Fact name="Tempo" value={`${bpm.value.toFixed(1)} BPM`} />}
+        <Fact name="Length" value={clock(track.duration.value)} />
+        {asset.audio && <Fact name="Format" value={`${asset.audio.format.toUpperCase()} ${asset.audio.sample_rate / 1000} kHz`} />}
+      </dl>
+      <div class="actions">
+        <Action icon="split" text="Separate" busy={has("separate")} onClick={() => run("separate", [asset.id])} primary={!stems} />
+        <Action icon="note" text="Notes" busy={has("midi")} onClick={() => run("midi", pitched.length ? pitched.map((lane) => lane.asset.id) : [asset.id])} />
+        <Action icon="words" text="Lyrics" busy={has("transcribe")} onClick={() => run("transcribe", [(vocals?.asset ?? asset).id])} />
+        <a class="button" href={contentUrl(asset.id) + "?download=true"} download>
+          <Icon name="download" /> File
+        </a>
+      </div>
+      <Working track={track} />
+    </header>
+  );
+}
+
+function Fact({ name, value }: { name: string; value: string }) {
+  return (
+    <div>
+      <dt class="hidden">{name}</dt>
+      <dd>{value}</dd>
+    </div>
+  );
+}
+
+function Action({ icon, text, busy, primary, onClick }: { icon: IconName; text: string; busy: boolean; primary?: boolean; onClick: () => void }) {
+  return (
+    <button class={primary ? "primary" : ""} disabled={busy} onClick={onClick}>
+      <Icon name={icon} /> {text}
+    </button>
+  );
+}
+
+function Working({ track }: { track: Track }) {
+  if (track.jobs.value.length === 0) return null;
+  return (
+    <ul class="working" aria-label="What is being made">
+      {track.jobs.value.map((job) => (
+        <li key={job.id}>
+          <span class="what">{verbOf(job)}</span>
+          <Doing job={job} />
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function Transport({ track }: { track: Track }) {
+  const engine = track.engine!;
+  const playing = engine.playing.value;
+  return (
+    <div class="transport" role="toolbar" aria-label="Transport">
+      <button class="play" onClick={() => engine.toggle()} aria-label={playing ? "Pause" : "Play"} title="Space">
+        <Icon name={playing ? "pause" : "play"} />
+      </button>
+      <Clock track={track} />
+      <button aria-pressed={engine.loop.value !== null} disabled={track.selection.value === null && engine.loop.value === null} onClick={() => track.loopSelection()} title="L">
+        <Icon name="loop" /> Loop
+      </button>
+      <button aria-pressed={track.following.value} onClick={() => (track.following.value = !track.following.value)}>
+        <Icon name="follow" /> Follow
+      </button>
+      <span class="spring" />
+      {engine.waiting.value && <span role="status">waiting for sound</span>}
+      {engine.error.value && <span role="alert" class="why">{engine.error.value}</span>}
+      <button class="quiet" onClick={() => track.zoom(2)} aria-label="Zoom out" title="-"><Icon name="minus" /></button>
+      <button class="quiet" onClick={() => track.zoom(0.5)} aria-label="Zoom in" title="+"><Icon name="plus" /></button>
+    </div>
+  );
+}
+
+function Clock({ track }: { track: Track }) {
+  return (
+    <span class="clock" role="timer" aria-label="Position">
+      {clock(track.position.value, true)} <span>/ {clock(track.duration.value)}</span>
+    </span>
+  );
+}
+
+function Lanes({ track }: { track: Track }) {
+  return (
+    <section class="lanes" aria-label="Stems">
+      <div class="heads">
+        <div class="ruler-head" />
+        {track.lanes.value.map((lane) => (
+          <Head key={lane.asset.id} track={track} lane={lane} />
+        ))}
+      </div>
+      <Surface track={track}>
+        <Ruler track={track} />
+        {track.lanes.value.map((lane) => (
+          <LaneWave key={lane.asset.id} track={track} lane={lane} />
+        ))}
+        <Selection track={track} />
+        <Playhead track={track} />
+      </Surface>
+    </section>
+  );
+}
+
+function LaneWave({ track, lane }: { track: Track; lane: Lane }) {
+  const strips = track.strips.value;
+  const strip = track.strip(lane.asset.id);
+  const solo = [...strips.values()].some((each) => each.solo);
+  const silent = strip.mute || (solo && !strip.solo);
+  return (
+    <div class={`lane ${silent ? "silent" : ""} ${track.focused.value === lane.asset.id ? "focused" : ""}`}>
+      <Waveform track={track} lane={lane} />
+    </div>
+  );
+}
+
+function Head({ track, lane }: { track: Track; lane: Lane }) {
+  const id = lane.asset.id;
+  const strip = track.strip(id);
+  return (
+    <div class={`head ${track.focused.value === id ? "focused" : ""}`} style={{ "--lane": lane.color }} onFocusCapture={() => (track.focused.value = id)} onPointerDown={() => (track.focused.value = id)} role="group" aria-label={lane.label}>
+      <span class="name">{lane.label}</span>
+      <button class="mute" aria-pressed={strip.mute} onClick={() => track.mix(id, { mute: !strip.mute })} aria-label={`Mute ${lane.label}`} title="M">M</button>
+      <button class="solo" aria-pressed={strip.solo} onClick={() => track.solo(id)} aria-label={`Solo ${lane.label}`} title="S">S</button>
+      <a class="quiet button" href={contentUrl(id) + "?download=true"} download aria-label={`Download ${lane.label}`} title="Download"><Icon name="download" /></a>
+      <input type="range" min={0} max={1.5} step={0.01} value={strip.gain} onInput={(event) => track.mix(id, { gain: event.currentTarget.valueAsNumber })} onDblClick={() => track.mix(id, { gain: 1 })} aria-label={`Gain of ${lane.label}`} aria-valuetext={`${gainText(strip.gain)}`} title={`Gain ${gainText(strip.gain)}`} />
+      <input class="pan" type="range" min={-1} max={1} step={0.02} value={strip.pan} onInput={(event) => track.mix(id, { pan: event.currentTarget.valueAsNumber })} onDblClick={() => track.mix(id, { pan: 0 })} aria-label={`Pan of ${lane.label}`} title="Pan" />
+    </div>
+  );
+}
+
+const gainText = (gain: number): string => (gain === 0 ? "silent" : `${(20 * Math.log10(gain)).toFixed(1)} dB`);
+
+function Below({ track }: { track: Track }) {
+  const lane = track.lanes.value.find((each) => each.asset.id === track.focused.value) ?? null;
+  const notes = lane ? track.notes.value.get(lane.asset.id) : undefined;
+  return (
+    <div class="below">
+      {track.segments.value !== null && <Lyrics track={track} segments={track.segments.value} />}
+      {lane && notes && notes.length > 0 && (
+        <section class="notes" aria-label={`Notes of ${lane.label}`}>
+          <h2>Notes of {lane.label}</h2>
+          <PianoRoll key={lane.asset.id} track={track} notes={notes} color={lane.color} label={lane.label} />
+        </section>
+      )}
+    </div>
+  );
+}
