@@ -3,6 +3,8 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { effect } from "@preact/signals";
+import type { Region, Regions } from "../state/regions";
+import { attempt } from "../state/session";
 import type { Track } from "../state/track";
 import { clock } from "./text";
 
@@ -54,6 +56,53 @@ export function Selection({ track }: { track: Track }) {
   const { start, end } = track.view.value;
   const share = (at: number) => ((at - start) / (end - start)) * 100;
   return <div class="selection" aria-hidden="true" style={{ left: `${share(selected.start)}%`, width: `${share(selected.end) - share(selected.start)}%` }} />;
+}
+
+/** The regions of the focused lane; their edges can be dragged. */
+export function Marks({ track }: { track: Track }) {
+  const regions = track.regions.value;
+  const lane = track.lanes.value.findIndex((each) => each.asset.id === track.focused.value);
+  if (regions === null || lane < 0) return null;
+  const { start, end } = track.view.value;
+  const share = (at: number) => ((at - start) / (end - start)) * 100;
+  return (
+    <div class="marks" style={{ "--row": lane }}>
+      {regions.items.value.map((region) => {
+        const stop = region.end_s ?? region.start_s;
+        if (stop < start || region.start_s > end) return null;
+        return (
+          <div key={region.id} class="mark" style={{ left: `${share(region.start_s)}%`, width: `${share(stop) - share(region.start_s)}%` }}>
+            <span>{region.name}</span>
+            <Edge track={track} regions={regions} region={region} side="start_s" />
+            {region.end_s !== null && <Edge track={track} regions={regions} region={region} side="end_s" />}
+          </div>
+        );
+      })}
+    </div>
+  );
+}
+
+const LEAST_S = 0.001;
+
+function Edge({ track, regions, region, side }: { track: Track; regions: Regions; region: Region; side: "start_s" | "end_s" }) {
+  const press = (event: PointerEvent) => {
+    event.stopPropagation();
+    const surface = (event.target as Element).closest(".surface")!.getBoundingClientRect();
+    const move = (moved: PointerEvent): number => {
+      const { start, end } = track.view.value;
+      const at = start + ((moved.clientX - surface.left) / surface.width) * (end - start);
+      const whole = track.duration.value;
+      return side === "start_s" ? Math.min(Math.max(0, at), (region.end_s ?? whole) - LEAST_S) : Math.max(Math.min(at, whole), region.start_s + LEAST_S);
+    };
+    const show = (moved: PointerEvent) => regions.show({ ...region, [side]: move(moved) });
+    const done = (moved: PointerEvent) => {
+      removeEventListener("pointermove", show);
+      attempt(() => regions.change(region, { [side]: move(moved) }));
+    };
+    addEventListener("pointermove", show);
+    addEventListener("pointerup", done, { once: true });
+  };
+  return <i class={`edge ${side}`} data-hold onPointerDown={press} aria-hidden="true" />;
 }
 
 /** Click to seek, drag to select, wheel to scroll, Ctrl and wheel to zoom. */

@@ -6,6 +6,7 @@ import { onEvent } from "../api/events";
 import { Engine, type Strip } from "../audio/engine";
 import { isActive, jobsOf } from "./jobs";
 import { Wave } from "./peaks";
+import type { Regions } from "./regions";
 import { complain } from "./session";
 
 export interface Word {
@@ -50,6 +51,8 @@ export class Track {
   readonly notes = signal<ReadonlyMap<string, Note[]>>(new Map());
   readonly focused = signal<string | null>(null);
   readonly selection = signal<{ start: number; end: number } | null>(null);
+  /** Of the focused lane, while its slicer is open. */
+  readonly regions = signal<Regions | null>(null);
   readonly view = signal({ start: 0, end: 1 });
   readonly following = signal(true);
   readonly position = signal(0);

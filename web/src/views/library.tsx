@@ -58,6 +58,11 @@ function Toolbar() {
           {query.value.tag} ×
         </button>
       )}
+      {current.value && tracks.value.length > 0 && (
+        <a class="button" href={`/api/v1/libraries/${current.value}/export.zip`} download>
+          <Icon name="download" /> Export
+        </a>
+      )}
       <label class="button primary">
         <Icon name="upload" /> Add songs
         <input

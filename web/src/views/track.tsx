@@ -5,7 +5,7 @@ import { useEffect, useMemo } from "preact/hooks";
 import { Icon, type IconName } from "../parts/icons";
 import { PianoRoll } from "../parts/pianoroll";
 import { clock } from "../parts/text";
-import { Playhead, Ruler, Selection, Surface } from "../parts/timeline";
+import { Marks, Playhead, Ruler, Selection, Surface } from "../parts/timeline";
 import { Waveform } from "../parts/waveform";
 import { contentUrl } from "../api/client";
 import { order } from "../state/jobs";
@@ -15,6 +15,7 @@ import { toLibrary } from "../state/place";
 import { Doing, verbOf } from "./jobs";
 import { summaryOf } from "./library";
 import { Lyrics } from "./lyrics";
+import { Slicer } from "./slicer";
 
 export function TrackView({ id }: { id: string }) {
   const track = useMemo(() => new Track(id), [id]);
@@ -44,7 +45,7 @@ export function TrackView({ id }: { id: string }) {
   );
 }
 
-/** Space plays; arrows move; M and S mute and solo the focused lane; + and - zoom; L loops the selection. */
+/** Space plays; arrows move; M and S mute and solo the focused lane; + and - zoom; L loops the selection, R marks it. */
 function press(track: Track, event: KeyboardEvent): void {
   const target = event.target as HTMLElement;
   if (target.closest("input:not([type=range]), select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -57,6 +58,11 @@ function press(track: Track, event: KeyboardEvent): void {
     m: () => focused && track.mix(focused, { mute: !track.strip(focused).mute }),
     s: () => focused && track.solo(focused),
     l: () => track.loopSelection(),
+    r: () => {
+      const selected = track.selection.value;
+      const regions = track.regions.value;
+      if (selected && regions) attempt(() => regions.add(selected.start, selected.end));
+    },
     "+": () => track.zoom(0.5),
     "-": () => track.zoom(2),
     "0": () => track.look(0, track.duration.value),
@@ -93,8 +99,8 @@ function Heading({ track }: { track: Track }) {
         <Action icon="split" text="Separate" busy={has("separate")} onClick={() => run("separate", [asset.id])} primary={!stems} />
         <Action icon="note" text="Notes" busy={has("midi")} onClick={() => run("midi", pitched.length ? pitched.map((lane) => lane.asset.id) : [asset.id])} />
         <Action icon="words" text="Lyrics" busy={has("transcribe")} onClick={() => run("transcribe", [(vocals?.asset ?? asset).id])} />
-        <a class="button" href={contentUrl(asset.id) + "?download=true"} download>
-          <Icon name="download" /> File
+        <a class="button" href={`/api/v1/assets/${asset.id}/export.zip`} download>
+          <Icon name="download" /> Export
         </a>
       </div>
       <Working track={track} />
@@ -179,6 +185,7 @@ function Lanes({ track }: { track: Track }) {
         {track.lanes.value.map((lane) => (
           <LaneWave key={lane.asset.id} track={track} lane={lane} />
         ))}
+        <Marks track={track} />
         <Selection track={track} />
         <Playhead track={track} />
       </Surface>
@@ -227,6 +234,7 @@ function Below({ track }: { track: Track }) {
           <PianoRoll key={lane.asset.id} track={track} notes={notes} color={lane.color} label={lane.label} />
         </section>
       )}
+      {lane && <Slicer key={`cut ${lane.asset.id}`} track={track} lane={lane} />}
     </div>
   );
 }
