@@ -83,6 +83,16 @@ export async function order({ operation, assets, model, params, rerun }: Order):
   return job;
 }
 
+/** Everything at once: stems, notes of what has pitch, the words, tempo and key. Its jobs come by events. */
+export async function takeApart(asset: string): Promise<void> {
+  await ok(
+    api.POST("/api/v1/pipelines/{pipeline}/runs" as never, {
+      params: { path: { pipeline: "full-breakdown" } },
+      body: { asset_id: asset },
+    } as never),
+  );
+}
+
 export async function cancel(job: string): Promise<void> {
   put(await ok(api.POST("/api/v1/jobs/{job}/cancel", { params: { path: { job } } })));
 }

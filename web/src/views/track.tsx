@@ -8,7 +8,7 @@ import { clock } from "../parts/text";
 import { Marks, Playhead, Ruler, Selection, Surface } from "../parts/timeline";
 import { Waveform } from "../parts/waveform";
 import { contentUrl } from "../api/client";
-import { order } from "../state/jobs";
+import { order, takeApart } from "../state/jobs";
 import { attempt, complain } from "../state/session";
 import { Track, type Lane } from "../state/track";
 import { toLibrary } from "../state/place";
@@ -96,7 +96,8 @@ function Heading({ track }: { track: Track }) {
         {asset.audio && <Fact name="Format" value={`${asset.audio.format.toUpperCase()} ${asset.audio.sample_rate / 1000} kHz`} />}
       </dl>
       <div class="actions">
-        <Action icon="split" text="Separate" busy={has("separate")} onClick={() => run("separate", [asset.id])} primary={!stems} />
+        <Action icon="split" text="Take apart" busy={has("separate")} onClick={() => attempt(() => takeApart(asset.id))} primary={!stems} />
+        <Action icon="split" text="Separate" busy={has("separate")} onClick={() => run("separate", [asset.id])} />
         <Action icon="note" text="Notes" busy={has("midi")} onClick={() => run("midi", pitched.length ? pitched.map((lane) => lane.asset.id) : [asset.id])} />
         <Action icon="words" text="Lyrics" busy={has("transcribe")} onClick={() => run("transcribe", [(vocals?.asset ?? asset).id])} />
         <a class="button" href={`/api/v1/assets/${asset.id}/export.zip`} download>
