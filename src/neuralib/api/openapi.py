@@ -72,6 +72,8 @@ def _schemas(routes: Iterable[Route]) -> dict[str, Any]:
     named = [(model, "validation") for model in _models(routes)]
     _, document = models_json_schema(named, ref_template=REF)  # type: ignore[arg-type]
     found: dict[str, Any] = document["$defs"]
+    for route in routes:  # a query is no schema of its own, but what its parameters refer to is
+        found |= route.query.model_json_schema(ref_template=REF).get("$defs", {})
     return dict(sorted(found.items()))
 
 
@@ -116,7 +118,7 @@ def _path(route: Route) -> list[dict[str, Any]]:
 
 
 def _query(route: Route) -> list[dict[str, Any]]:
-    schema = route.query.model_json_schema()
+    schema = route.query.model_json_schema(ref_template=REF)
     return [
         {
             "name": name,
