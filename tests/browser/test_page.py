@@ -29,7 +29,9 @@ def add(page: Page, *songs: Path) -> None:
     """Bring songs in and wait until they are there."""
     page.locator("#files").set_input_files(list(songs))
     for song in songs:
-        expect(page.get_by_role("link", name=song.stem, exact=True).first).to_be_visible(timeout=MADE_WITHIN_MS)
+        expect(page.get_by_role("link", name=song.stem, exact=True).first).to_be_visible(
+            timeout=MADE_WITHIN_MS
+        )
 
 
 def open_track(page: Page, name: str) -> None:
@@ -107,7 +109,10 @@ def test_a_song_comes_in_is_taken_apart_and_one_stem_is_heard_alone(site: Site, 
     assert likeness_db(alone, stem(page, ids["Drums"])) < 20
 
     page.get_by_role("button", name="Solo Bass").click()
-    page.wait_for_function("(from) => neuralib.track.position.value > from + 1.5", arg=page.evaluate("neuralib.track.position.value"))
+    page.wait_for_function(
+        "(from) => neuralib.track.position.value > from + 1.5",
+        arg=page.evaluate("neuralib.track.position.value"),
+    )
     both = stem(page, ids["Vocals"]) + stem(page, ids["Bass"])
     assert likeness_db(heard(page), both) > 60, "two stems run on the same frame"
     page.get_by_role("button", name="Pause").click()
@@ -200,7 +205,9 @@ def test_a_file_that_is_no_audio_says_why_and_what_to_do(site: Site, tab: Tab, t
 # ── for everybody ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_keyboard_alone_goes_from_a_song_to_a_solo(site: Site, tab: Tab, song: Path, tmp_path: Path) -> None:
+def test_the_keyboard_alone_goes_from_a_song_to_a_solo(
+    site: Site, tab: Tab, song: Path, tmp_path: Path
+) -> None:
     page = tab()
     expect(page.get_by_role("link", name=song.stem, exact=True).first).to_be_visible()
     page.keyboard.press("/")
