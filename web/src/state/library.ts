@@ -18,7 +18,8 @@ export interface Query {
   tag: string;
   sort: string;
 }
-export const query = signal<Query>({ q: "", tag: "", sort: "-created_at" });
+const NEWEST = "-created_at"; // what the server does by itself
+export const query = signal<Query>({ q: "", tag: "", sort: NEWEST });
 export const isFiltered = computed(() => query.value.q !== "" || query.value.tag !== "");
 
 let cursor: string | null = null;
@@ -66,7 +67,7 @@ export async function more(): Promise<void> {
       api.GET("/api/v1/libraries/{library}/assets", {
         params: {
           path: { library },
-          query: { limit: PAGE, sort, ...(cursor ? { cursor } : {}), ...(q ? { q } : {}), ...(tag ? { tag } : {}) } as never,
+          query: { limit: PAGE, ...(sort === NEWEST ? {} : { sort }), ...(cursor ? { cursor } : {}), ...(q ? { q } : {}), ...(tag ? { tag } : {}) } as never,
         },
       }),
     );
