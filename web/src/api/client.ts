@@ -11,7 +11,11 @@ export type ModelCard = Schemas["ModelCard"];
 export type Me = Schemas["Me"];
 export type ProblemBody = Partial<Schemas["Problem"]>;
 
-export const api = createClient<paths>({ baseUrl: "/", credentials: "same-origin" });
+export const api = createClient<paths>({
+  baseUrl: "/",
+  credentials: "same-origin",
+  querySerializer: { array: { style: "form", explode: false } },
+});
 
 /** What the server said no with (RFC 9457), or that it did not answer. */
 export class Problem extends Error {
