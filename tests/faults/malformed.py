@@ -157,15 +157,16 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _query(route: Route, rng: random.Random) -> str:
-    properties = _schema(route.query).get("properties", {})
-    given = [(name, _word(schema, rng)) for name, schema in properties.items() if rng.random() < 0.4]
+    whole = _schema(route.query)
+    properties, defs = whole.get("properties", {}), whole.get("$defs", {})
+    given = [(name, _word(schema, defs, rng)) for name, schema in properties.items() if rng.random() < 0.4]
     return "?" + "&".join(f"{quote(n)}={quote(v, errors='replace')}" for n, v in given) if given else ""
 
 
-def _word(schema: dict[str, Any], rng: random.Random) -> str:
+def _word(schema: dict[str, Any], defs: dict[str, Any], rng: random.Random) -> str:
     if rng.random() < 0.5:
         return rng.choice(TEXTS)
-    value = str(_value(schema, {}, rng))
+    value = str(_value(schema, defs, rng))
     return "0.2" if value.replace(".", "").isdigit() and "wait" in str(schema).lower() else value[:2000]
 
 

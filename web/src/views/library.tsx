@@ -172,21 +172,25 @@ function Tracks() {
   const all = tracks.value;
   const { first, last } = window_.value;
   return (
-    <div class="tracks" ref={box} role="table" aria-label="Tracks" aria-rowcount={all.length + 1} tabIndex={-1}>
-      <div class="head" role="row">
-        <span role="columnheader">Name</span>
-        <span role="columnheader">Key</span>
-        <span role="columnheader">BPM</span>
-        <span role="columnheader">Length</span>
-        <span role="columnheader">Rating</span>
-        <span role="columnheader" class="hidden">Actions</span>
+    <div class="tracks" ref={box}>
+      <div role="table" aria-label="Tracks" aria-rowcount={all.length + 1}>
+        <div role="rowgroup" class="head">
+          <div role="row">
+            <span role="columnheader">Name</span>
+            <span role="columnheader">Key</span>
+            <span role="columnheader">BPM</span>
+            <span role="columnheader">Length</span>
+            <span role="columnheader">Rating</span>
+            <span role="columnheader"><span class="hidden">Actions</span></span>
+          </div>
+        </div>
+        <div class="rows" role="rowgroup" style={{ height: `${all.length * ROW_PX}px` }}>
+          {all.slice(first, last).map((asset, n) => (
+            <Row key={asset.id} asset={asset} at={first + n} />
+          ))}
+        </div>
       </div>
       {all.length === 0 && !loading.value && <Empty />}
-      <div class="rows" role="rowgroup" style={{ height: `${all.length * ROW_PX}px` }}>
-        {all.slice(first, last).map((asset, n) => (
-          <Row key={asset.id} asset={asset} at={first + n} />
-        ))}
-      </div>
       {loading.value && <p class="more" role="status">Loading…</p>}
       {complete.value && all.length > 0 && <p class="hidden" role="status">{all.length} tracks</p>}
     </div>
