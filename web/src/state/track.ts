@@ -2,7 +2,7 @@
 
 import { batch, computed, signal } from "@preact/signals";
 import { api, contentJson, ok, type Asset, type Job } from "../api/client";
-import { onEvent } from "../api/events";
+import { live, onEvent } from "../api/events";
 import { Engine, type Strip } from "../audio/engine";
 import { isActive, jobsOf } from "./jobs";
 import { Wave } from "./peaks";
@@ -68,21 +68,24 @@ export class Track {
   /** Everything that runs for this track or for one of its parts. */
   readonly jobs = computed<Job[]>(() => jobsOf(new Set([this.id, ...this.children.value.map((each) => each.id)])).filter(isActive));
 
+  /** Read the track, and read it anew whenever the server is back. Throws Problem when there is none. */
   async open(): Promise<void> {
     const asset = await ok(api.GET("/api/v1/assets/{asset}", { params: { path: { asset: this.id } } }));
     if (this.closed) return;
     this.asset.value = asset;
     this.view.value = { start: 0, end: this.duration.value };
     this.engine = new Engine(this.duration.value, clampRate(asset.audio?.sample_rate));
-    await this.refresh();
-    if (this.closed) return;
     this.off.push(
       onEvent((told) => {
         const known = new Set([this.id, ...this.children.value.map((each) => each.id)]);
         const ours = known.has(String(told.parent_id)) || known.has(String(told.asset_id));
         if (ours && told.type.startsWith("asset.")) this.refresh().catch(complain);
       }),
+      live.subscribe((on) => {
+        if (on) this.refresh().catch(complain);
+      }),
     );
+    if (!live.value) await this.refresh();
     const beat = () => {
       if (this.closed) return;
       this.tick();

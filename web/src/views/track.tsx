@@ -22,8 +22,8 @@ export function TrackView({ id }: { id: string }) {
   const problem = useSignal<string | null>(null);
   useEffect(() => {
     track.open().catch((error: Error) => {
-      problem.value = error.message;
       complain(error);
+      if (track.asset.value === null) problem.value = error.message;
     });
     (window as { neuralib?: unknown }).neuralib = { track }; // for the console of the curious, and for tests
     const keys = (event: KeyboardEvent) => press(track, event);
