@@ -20,7 +20,7 @@ export function LibraryView({ library }: { library: string | null }) {
     openLibrary(library).catch(complain);
   }, [library]);
   return (
-    <main class="library" id="main">
+    <main class="library" id="main" tabIndex={-1}>
       <Toolbar />
       <Transfers />
       <Tracks />

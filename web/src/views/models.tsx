@@ -14,7 +14,7 @@ export function ModelsView() {
       .catch(complain);
   }, []);
   return (
-    <main class="models" id="main">
+    <main class="models" id="main" tabIndex={0}>
       <h1>Models</h1>
       {cards.value === null ? <p role="status">Loading…</p> : cards.value.map((card) => <Card key={card.id} card={card} />)}
     </main>

@@ -33,10 +33,10 @@ export function TrackView({ id }: { id: string }) {
       track.close();
     };
   }, [track]);
-  if (problem.value) return <main class="track" id="main"><p class="empty" role="alert">{problem.value}</p></main>;
-  if (track.asset.value === null) return <main class="track" id="main"><p class="more" role="status">Loading…</p></main>;
+  if (problem.value) return <main class="track" id="main" tabIndex={-1}><p class="empty" role="alert">{problem.value}</p></main>;
+  if (track.asset.value === null) return <main class="track" id="main" tabIndex={-1}><p class="more" role="status">Loading…</p></main>;
   return (
-    <main class="track" id="main">
+    <main class="track" id="main" tabIndex={-1}>
       <Heading track={track} />
       <Transport track={track} />
       <Lanes track={track} />
