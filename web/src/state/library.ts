@@ -29,12 +29,21 @@ export async function loadLibraries(): Promise<void> {
   libraries.value = (await ok(api.GET("/api/v1/libraries", { params: { query: { limit: PAGE } } }))).items;
 }
 
-/** Open a library; null: the one opened last, or the newest. */
-export async function openLibrary(id: string | null): Promise<void> {
+async function choose(id: string | null): Promise<Library | undefined> {
   if (libraries.value === null) await loadLibraries();
   const known = libraries.value ?? [];
   const remembered = localStorage.getItem("library");
-  const found = known.find((each) => each.id === id) ?? known.find((each) => each.id === remembered) ?? known[0];
+  return known.find((each) => each.id === id) ?? known.find((each) => each.id === remembered) ?? known[0];
+}
+
+/** Where songs go: the open library, or a first one. */
+export async function libraryForSongs(): Promise<string> {
+  return current.value ?? (await choose(null))?.id ?? (await makeLibrary("My library")).id;
+}
+
+/** Open a library; null: the one opened last, or the newest. */
+export async function openLibrary(id: string | null): Promise<void> {
+  const found = await choose(id);
   current.value = found?.id ?? null;
   if (found) localStorage.setItem("library", found.id);
   await reload();

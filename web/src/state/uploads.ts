@@ -2,7 +2,7 @@
 
 import { computed, signal } from "@preact/signals";
 import { Problem, type Asset, type ProblemBody } from "../api/client";
-import { current, makeLibrary } from "./library";
+import { current, libraryForSongs } from "./library";
 import { go, toLibrary } from "./place";
 import { say } from "./session";
 
@@ -30,7 +30,7 @@ let next = 1;
 export async function upload(files: Iterable<File>): Promise<void> {
   const list = [...files];
   if (list.length === 0) return;
-  const library = current.value ?? (await makeLibrary("My library")).id;
+  const library = await libraryForSongs();
   if (current.value === null) go(toLibrary(library));
   const made = list.map((file): Transfer => ({
     id: next++, file, library, key: crypto.randomUUID(), state: "waiting", sent: 0, problem: null, asset: null,
