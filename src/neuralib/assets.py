@@ -20,8 +20,17 @@ from .db import assets as rows
 from .db import events as event_rows
 from .db import libraries as library_rows
 from .db import renditions as rendition_rows
+from .db import trash as trash_rows
 from .entities import Asset, AssetKind, Blob, Facts, NewAsset, Rendition, new_id
-from .errors import AssetInUse, EmptyUpload, IdempotencyKeyReused, NeuralibError, PayloadTooLarge
+from .errors import (
+    AssetInUse,
+    EmptyUpload,
+    IdempotencyKeyReused,
+    NeuralibError,
+    NotFound,
+    PayloadTooLarge,
+    PreconditionFailed,
+)
 from .objects import Room, put_file
 from .objects.blocks import disk_errors
 from .objects.store import OCTETS
@@ -179,10 +188,10 @@ def _same(made: Asset, blob: Blob) -> Asset:
     return made
 
 
-async def get(services: Services, owner: UUID, asset: UUID) -> Asset:
-    """Raises NotFound."""
+async def get(services: Services, owner: UUID, asset: UUID, *, trashed: bool = False) -> Asset:
+    """With `trashed` also from the trash. Raises NotFound."""
     async with services.db.statements() as db:
-        return await rows.get(db, owner, asset)
+        return await rows.get(db, owner, asset, trashed=trashed)
 
 
 async def duplicate_of(services: Services, asset: Asset) -> UUID | None:
@@ -191,15 +200,29 @@ async def duplicate_of(services: Services, asset: Asset) -> UUID | None:
         return await rows.find_duplicate(db, asset)
 
 
-async def delete(services: Services, owner: UUID, asset: UUID) -> None:
-    """The asset and everything made from it. Raises NotFound; AssetInUse while a job reads one of them."""
+async def delete(
+    services: Services,
+    owner: UUID,
+    asset: UUID,
+    *,
+    trashed: bool = False,
+    expected_version: int | None = None,
+) -> None:
+    """The asset and everything made from it, for good; with `trashed` only what lies in the trash. Raises NotFound,
+    PreconditionFailed; AssetInUse while a job reads one of them.
+    """
     async with services.db.transaction() as tx:
+        await trash_rows.share_libraries(tx, owner, [asset])
         found = await rows.lock_subtree(tx, owner, asset)
+        before = await rows.get(tx, owner, asset, trashed=True)
+        if trashed and before.trashed_at is None:
+            raise NotFound(f"there is no asset {asset} in the trash")
+        if expected_version not in {None, before.version}:
+            raise PreconditionFailed(f"asset {asset} changed meanwhile")
         if await rows.busy(tx, [id_ for id_, _ in found]):
             raise AssetInUse(f"a job is working on asset {asset} or on one made from it")
-        before = await rows.get(tx, owner, asset)
         await rows.delete(tx, found)
-        await event_rows.append(tx, asset_event("deleted", before))
+        await event_rows.append(tx, asset_event("deleted", before, trashed=False))
     await services.bus.wake(owner)
 
 

@@ -160,6 +160,7 @@ class Storage(_Table):
     link_s: Annotated[int, Field(ge=1, le=900)] = 900
     upload_expiry_s: Seconds = 86400.0
     spare_bytes: Annotated[int, Field(ge=0)] = 256 * 1024**2
+    trash_days: Annotated[float, Field(ge=0, le=36500)] = 30.0
 
     @field_validator("public_url")
     @classmethod

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import structlog
 
-from . import jobs, uploads
+from . import jobs, trash, uploads
 from .api import listening
 from .assets import sweep
 from .config import Settings
@@ -160,6 +160,7 @@ async def _rescue(services: Services) -> None:
     while True:
         try:
             await jobs.rescue(services)
+            await trash.expire(services)
             await sweep(services)
             await uploads.reap(services)
         except Unavailable as error:

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from . import jobs, uploads
+from . import jobs, libraries, trash, uploads
 from .assets import sweep
 from .config import Settings
 from .db import events as event_rows
@@ -276,8 +276,10 @@ class Worker:
         await jobs.rescue(self._services)
 
     async def _clean(self) -> None:
+        await trash.expire(self._services)
         await sweep(self._services)
         await uploads.reap(self._services)
+        await libraries.fold_ledgers(self._services)
         async with self._services.db.statements() as db:
             await event_rows.prune(db, KEEP_EVENTS)
             await event_rows.prune_workers(db, timedelta(seconds=20 * BEAT_S))

@@ -106,7 +106,7 @@ async def make_room(row: Row, load: Load, site: Site, disk: Path) -> None:
     """Somebody else leaves, three recordings go, and the power as well."""
     await asyncio.to_thread((disk / "somebody-else").unlink)
     for asset in load.uploaded[:3]:
-        await load.insist("DELETE", f"/assets/{asset}", 204)
+        await load.insist("DELETE", f"/assets/{asset}?purge=true", 204)
     del load.uploaded[:3]
     await site.api.kill()
     await start(site, disk)

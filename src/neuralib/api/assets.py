@@ -4,12 +4,13 @@ from typing import cast
 
 from aiohttp import web
 
-from neuralib import assets, derivations, organising
+from neuralib import assets, derivations, organising, trash
 from neuralib.organising import AssetChanges
 
 from .calls import Call
 from .replies import versioned
 from .schemas.assets import Asset, AssetPatch
+from .schemas.trash import DeleteQuery
 
 
 async def get_asset(call: Call) -> web.Response:
@@ -37,8 +38,9 @@ def _changes(patch: AssetPatch) -> AssetChanges:
     )
 
 
-async def delete_asset(call: Call) -> web.Response:
-    asset = await assets.get(call.services, call.owner, call.id("asset"))
-    call.expect(asset.version)
-    await assets.delete(call.services, call.owner, asset.id)
+async def delete_asset(call: Call, query: DeleteQuery) -> web.Response:
+    asset = await assets.get(call.services, call.owner, call.id("asset"), trashed=query.purge)
+    expected = call.expect(asset.version)
+    delete = assets.delete if query.purge else trash.throw_asset
+    await delete(call.services, call.owner, asset.id, expected_version=expected)
     return web.Response(status=204)

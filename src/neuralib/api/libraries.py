@@ -2,13 +2,14 @@
 
 from aiohttp import web
 
-from neuralib import libraries
+from neuralib import libraries, trash
 from neuralib.libraries import LibraryChanges
 
 from .calls import Call, decode_cursor
 from .replies import page, versioned
 from .schemas.base import PageQuery
 from .schemas.libraries import Library, LibraryPatch, NewLibrary
+from .schemas.trash import DeleteQuery
 
 
 async def list_libraries(call: Call, query: PageQuery) -> web.Response:
@@ -46,10 +47,12 @@ async def update_library(call: Call, body: LibraryPatch) -> web.Response:
     return versioned(call, library.version, Library.of(library))
 
 
-async def delete_library(call: Call) -> web.Response:
-    library = await libraries.get(call.services, call.owner, call.id("library"))
+async def delete_library(call: Call, query: DeleteQuery) -> web.Response:
+    get = libraries.get_any if query.purge else libraries.get
+    library = await get(call.services, call.owner, call.id("library"))
     expected = call.expect(library.version)
-    await libraries.delete(call.services, call.owner, library.id, expected_version=expected)
+    delete = libraries.delete if query.purge else trash.throw_library
+    await delete(call.services, call.owner, library.id, expected_version=expected)
     return web.Response(status=204)
 
 

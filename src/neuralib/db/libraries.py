@@ -113,6 +113,11 @@ async def share(tx: Connection, owner: UUID, library: UUID) -> None:
         raise NotFound(f"there is no library {library}")
 
 
+async def fold_ledgers(tx: Connection, longer_than: int) -> int:
+    """Of the libraries whose ledger has more lines. How many lines are left of those."""
+    return await tx.run("fold_ledgers", longer_than)
+
+
 async def delete(tx: Connection, owner: UUID, library: UUID) -> None:
     await tx.run("forget_library", owner, library)
     await tx.run("forget_uploads", owner, library)

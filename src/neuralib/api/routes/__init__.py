@@ -20,6 +20,7 @@ from . import (
     runs,
     service,
     stem_files,
+    trash,
     uploads,
 )
 from .route import FORM, SSE, Handler, Route, every_problem, known_headers
@@ -30,6 +31,7 @@ ROUTES: tuple[Route, ...] = (
     *libraries.ROUTES,
     *finding.ROUTES,
     *assets.ROUTES,
+    *trash.ROUTES,
     *regions.ROUTES,
     *derivations.ROUTES,
     *peaks.ROUTES,

@@ -9,6 +9,7 @@ from neuralib.api.schemas.assets import (
     UploadForm,
     UploadResult,
 )
+from neuralib.api.schemas.trash import DeleteQuery
 from neuralib.entities import Scope
 
 from .route import (
@@ -80,8 +81,9 @@ ROUTES: tuple[Route, ...] = (
         "DELETE",
         f"{V1}/assets/{{asset}}",
         assets.delete_asset,
-        "Delete an asset and everything made from it.",
+        "Move an asset and everything made from it to the trash, or delete it for good.",
         {204: GONE},
+        query=DeleteQuery,
         headers=IF_MATCH,
         problems=(errors.PreconditionFailed, errors.AssetInUse),
         scope=Scope.WRITE,

@@ -4,6 +4,7 @@ from neuralib import errors
 from neuralib.api import libraries
 from neuralib.api.schemas.base import PageQuery
 from neuralib.api.schemas.libraries import Library, LibraryPage, LibraryPatch, NewLibrary
+from neuralib.api.schemas.trash import DeleteQuery
 from neuralib.entities import Scope
 
 from .route import GONE, IF_MATCH, IF_NONE_MATCH, JSON, MERGE_PATCH, UNCHANGED, V1, Route, json_of
@@ -58,8 +59,9 @@ ROUTES: tuple[Route, ...] = (
         "DELETE",
         f"{V1}/libraries/{{library}}",
         libraries.delete_library,
-        "Delete a library and everything in it.",
+        "Move a library and everything in it to the trash, or delete it for good.",
         {204: GONE},
+        query=DeleteQuery,
         headers=IF_MATCH,
         problems=(errors.PreconditionFailed, errors.AssetInUse),
         scope=Scope.WRITE,

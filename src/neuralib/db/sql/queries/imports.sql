@@ -2,7 +2,7 @@
 select case when a.id = any($3::uuid[]) then a.id::text else a.facts -> 'imported_from' ->> 'asset_id' end as old_id,
        a.id, b.sha256
 from assets a join blobs b on b.id = a.blob_id
-where a.owner_id = $1 and a.library_id = $2
+where a.owner_id = $1 and a.library_id = $2 and a.trashed_at is null
   and (a.id = any($3::uuid[]) or a.facts -> 'imported_from' ->> 'asset_id' = any($4::text[]))
 order by a.id
 
