@@ -121,7 +121,7 @@ class Oidc(_Table):
 
 
 class Database(_Table):
-    """PostgreSQL 14 or newer."""
+    """PostgreSQL 15 or newer."""
 
     url: SecretStr | None = None
     pool: Count = 10

@@ -166,6 +166,14 @@ async def of_ids(tx: Connection, owner: UUID, ids: Sequence[UUID], *, tree: bool
     return [asset_of(row) for row in await tx.all("export_assets", owner, ids, tree, limit)]
 
 
+async def newest_child(
+    tx: Connection, owner: UUID, asset: UUID, kind: str, media_types: Sequence[str]
+) -> Asset | None:
+    """Of this kind and of the first of these types that there is any of."""
+    row = await tx.one("newest_child", owner, asset, kind, media_types)
+    return asset_of(row) if row else None
+
+
 async def newest_stems(tx: Connection, owner: UUID, asset: UUID) -> list[Asset]:
     """What the last separation of the asset made and is still there, by name."""
     return [asset_of(row) for row in await tx.all("newest_stems", owner, asset)]

@@ -80,7 +80,7 @@ class Aligner(Executor[AlignerParams]):
         facts = _facts(placed, len(line))
         texts = {
             "sung.enhanced.lrc": ("application/x-lrc", _enhanced(transcript, lines, recording.duration)),
-            "ultrastar.txt": ("text/plain; charset=utf-8", _ultrastar(lines, midi, transcript, params)),
+            "ultrastar.txt": ("text/x-ultrastar; charset=utf-8", _ultrastar(lines, midi, transcript, params)),
             "sung.json": ("application/json", _json(lines, midi, facts)),
         }
         files = [_midi(content, midi, lines, context)]

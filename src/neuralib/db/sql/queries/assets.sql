@@ -32,6 +32,13 @@ from assets a join blobs b on b.id = a.blob_id
 where a.owner_id = $1 and a.job_id = any($2::uuid[]) and a.trashed_at is null
 order by a.id
 
+-- name: newest_child
+select {asset_columns}
+from assets a join blobs b on b.id = a.blob_id
+where a.owner_id = $1 and a.parent_id = $2 and a.kind = $3 and b.media_type = any($4::text[]) and a.trashed_at is null
+order by array_position($4::text[], b.media_type), a.id desc
+limit 1
+
 -- name: newest_stems
 select {asset_columns}
 from assets a join blobs b on b.id = a.blob_id
