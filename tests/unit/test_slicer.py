@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media import noise, on_grid
@@ -124,6 +124,7 @@ def test_every_rate_is_cut_where_it_was_asked(tmp_path: Path, rate: int, channel
         assert np.array_equal(each.recording.read(), samples[:, start:end])
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 3000),
     st.lists(st.tuples(st.integers(0, 2999), st.integers(1, 3000)), min_size=1, max_size=20),
@@ -348,6 +349,7 @@ def test_names_follow_the_template_and_are_unique(tmp_path: Path) -> None:
     assert len({each.name for each in output.audio}) == 3
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=250), max_size=30))
 def test_no_two_names_are_alike(given: list[str]) -> None:
     names = names_of("{title} {name}", [{"name": each} for each in given])

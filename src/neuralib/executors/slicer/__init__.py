@@ -3,9 +3,11 @@
 params.py       what a job may ask
 cuts.py         where to cut
 cutting.py      cutting: each sample of the input is read once, however many slices there are
+hearing.py      listening to them on the way: features.py, classes.py say what they are, likeness.py which are alike
 names.py        what slices are called
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,8 +26,12 @@ from neuralib.executors import (
     Weights,
 )
 
+from .classes import UNHEARD, Verdict, classifier
 from .cuts import Cut, find_cuts
 from .cutting import cut_out, without_tail
+from .features import features_of
+from .hearing import Ear, listen
+from .likeness import Group, Picture, groups_of, picture_of
 from .names import names_of
 from .params import SliceParams
 
@@ -34,10 +40,12 @@ __all__ = ["SliceParams", "Slicer"]
 
 @dataclass(frozen=True, slots=True)
 class _Slice:
-    """One slice, written."""
+    """One slice, written, and what was heard of it."""
 
     cut: Cut
     recording: Recording
+    verdict: Verdict | None
+    picture: Picture | None
 
 
 class Slicer(Executor[SliceParams]):
@@ -67,7 +75,8 @@ class Slicer(Executor[SliceParams]):
         progress.begin_cutting(found.cuts)
         made = [_cut(recording, cut, n, params, context, progress) for n, cut in enumerate(found.cuts, 1)]
         progress.end()
-        facts = [_facts(each, n) for n, each in enumerate(made, 1)]
+        groups = _grouped(made, params)
+        facts = [_facts(each, n, group) for n, (each, group) in enumerate(zip(made, groups, strict=True), 1)]
         names = names_of(params.name_template, [_fields(each, params) for each in facts])
         facts_of_all = {
             "method": params.method,
@@ -75,6 +84,8 @@ class Slicer(Executor[SliceParams]):
             "slices": len(made),
             "limited": found.count > len(made),
             "reason": found.reason,
+            "classes": dict(Counter(each["class"] for each in facts if each["class"])),
+            "groups": len({group.number for group in groups if group}),
         }
         outputs = [
             AudioOutput("sample", f"slice-{each['n']:04}", one.recording, facts=each, label=name)
@@ -119,15 +130,29 @@ def _cut(
     recording: Recording, cut: Cut, n: int, params: SliceParams, context: RunContext, progress: _Progress
 ) -> _Slice:
     kept = cut if params.tail_db is None else without_tail(recording, cut, params.tail_db)
+    ear = Ear(recording.sample_rate)
     with context.writer(f"slice-{n:04}", recording) as out:
-        for frames in cut_out(recording, kept, out, params.fade_ms / 1000):
+        for frames in cut_out(recording, kept, out, params.fade_ms / 1000, ear.hear):
             progress.cut(frames)
-        return _Slice(kept, out.close())
+        return _heard(kept, out.close(), ear, params)
 
 
-def _facts(made: _Slice, n: int) -> dict[str, Any]:
+def _heard(cut: Cut, recording: Recording, ear: Ear, params: SliceParams) -> _Slice:
+    sound = listen(ear.head(), recording.duration) if params.classify or params.dedupe else None
+    verdict = classifier().classify(features_of(sound)) if sound else UNHEARD
+    picture = picture_of(sound, recording.duration) if sound else None
+    return _Slice(cut, recording, verdict if params.classify else None, picture)
+
+
+def _grouped(made: Sequence[_Slice], params: SliceParams) -> Sequence[Group | None]:
+    if params.dedupe is None:
+        return [None] * len(made)
+    return groups_of([each.picture for each in made], params.dedupe)
+
+
+def _facts(made: _Slice, n: int, group: Group | None) -> dict[str, Any]:
     """Of one slice: its number by time; the span [start, end) of the input that it holds, in samples and in seconds; the
-    name of the region that it was cut by.
+    name of the region that it was cut by; what it is, and how sure that is; the group of those that it is alike.
     """
     cut, rate = made.cut, made.recording.sample_rate
     return {
@@ -137,6 +162,10 @@ def _facts(made: _Slice, n: int) -> dict[str, Any]:
         "start_frame": cut.start,
         "end_frame": cut.end,
         "region": cut.name,
+        "class": made.verdict.name if made.verdict else None,
+        "confidence": made.verdict.confidence if made.verdict else None,
+        "group": group.number if group else None,
+        "representative": group.representative if group else True,
     }
 
 
@@ -149,6 +178,6 @@ def _fields(facts: dict[str, Any], params: SliceParams) -> dict[str, Any]:
         "name": facts["region"],
         "start": start,
         "bpm": bpm,
-        "class": facts.get("class") or "slice",
-        "group": facts.get("group"),
+        "class": facts["class"] or "slice",
+        "group": facts["group"],
     }
