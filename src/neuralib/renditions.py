@@ -11,14 +11,18 @@ from typing import Literal
 
 from . import assets
 from .assets import Beside
-from .audio import PeaksShape, probe
+from .audio import PeaksShape, decode, probe
 from .audio.peaks import Pairs, chosen
+from .audio.preview import MEDIA_TYPE, VERSION, encode_preview
 from .db import renditions as rows
 from .entities import Asset, AssetKind, Rendition
 from .errors import AssetEvicted, FieldError, NotAudio, NotFound, StorageUnavailable, ValidationFailed
 from .objects import fetch_file
+from .objects.blocks import in_thread
 from .services import Services
 
+PREVIEW = f"preview-{VERSION}"
+"""What a blob's preview is called among its renditions."""
 AUTO_POINTS = 4000
 """What `level=auto` gives at most: more than a screen is wide."""
 MOST_NUMBERS = 1 << 21
@@ -85,6 +89,20 @@ async def _draw(services: Services, file: Path, folder: Path) -> Beside:
     return assets.peaks_beside(folder / "peaks", info)
 
 
+async def preview(services: Services, asset: Asset) -> Rendition | None:
+    """A light copy; an mp3 is its own. None: it is being made. Raises what `peaks` raises."""
+    if (asset.audio or {}).get("codec") == "mp3" and not asset.blob.evicted:
+        blob = asset.blob
+        return Rendition(PREVIEW, blob.key, blob.bytes, blob.media_type)
+    return await once(services, asset, PREVIEW, lambda file, folder: _lighten(services, file, folder))
+
+
+async def _lighten(services: Services, file: Path, folder: Path) -> Beside:
+    recording, _ = await decode(file, folder / "spool", assets.decode_limits(services.settings.limits))
+    await in_thread(encode_preview, recording, folder / "preview.mp3")
+    return Beside(PREVIEW, folder / "preview.mp3", MEDIA_TYPE, {})
+
+
 # ── once ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -105,7 +123,9 @@ async def once(services: Services, asset: Asset, kind: str, render: Render) -> R
 
 async def _make(services: Services, asset: Asset, render: Render) -> Rendition:
     with assets.scratch(services.settings.worker.scratch) as folder:
-        assets.scratch_room(services.settings).require(asset.blob.bytes)
+        audio = asset.audio or {}
+        decoded = int(audio.get("frames", 0)) * int(audio.get("channels", 0)) * 4
+        assets.scratch_room(services.settings).require(asset.blob.bytes + decoded)
         await _fetch(services, asset, folder / "input")
         beside = await render(folder / "input", folder)
         return await _keep(services, asset, beside)

@@ -45,7 +45,7 @@ def test_nothing_runs_text_as_code_or_through_a_shell() -> None:
 
 
 def test_no_request_names_a_place_to_read_from_or_to_call() -> None:
-    """No presigned URLs, no imports by URL, no webhooks, no object keys: nothing to forge and nowhere to be sent."""
+    """No imports by URL, no webhooks, no object keys: nothing to forge and nowhere to be sent."""
     document = describe(ROUTES)
     names = {
         p["name"]

@@ -217,6 +217,7 @@ def request_of(
             },
             "retry_job": {},
             "create_upload": {"library_id": of("body", "library_id"), "filename": "x.wav", "bytes": 9},
+            "create_link": {"variant": "preview"},
             "create_run": {"asset_id": of("body", "asset_id")},
             "mix_asset": {"outputs": {"library_id": of("body", "library_id")}},
             "make_stem_file": {"outputs": {"library_id": of("body", "library_id")}},

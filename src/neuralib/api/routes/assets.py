@@ -5,13 +5,14 @@ from neuralib.api import assets, content, uploads
 from neuralib.api.schemas.assets import (
     Asset,
     AssetPatch,
-    ContentQuery,
     UploadForm,
     UploadResult,
 )
+from neuralib.api.schemas.content import ContentLink, ContentQuery, NewLink
 from neuralib.api.schemas.trash import DeleteQuery
 from neuralib.entities import Scope
 
+from .peaks import RENDERING
 from .route import (
     ANY,
     FORM,
@@ -96,7 +97,9 @@ ROUTES: tuple[Route, ...] = (
         "The bytes of an asset; HEAD tells their size.",
         {
             200: Answer("All of them.", None, ANY, ("ETag", "Accept-Ranges", "Content-Disposition")),
+            202: RENDERING,
             206: Answer("The range.", None, ANY, ("ETag", "Content-Range")),
+            302: Answer("They are there.", headers=("Location",)),
             304: UNCHANGED,
         },
         query=ContentQuery,
@@ -105,7 +108,31 @@ ROUTES: tuple[Route, ...] = (
             "If-Range": "The ETag that the range is for; another one gets the whole.",
             **IF_NONE_MATCH,
         },
-        problems=(errors.RangeNotSatisfiable, errors.AssetEvicted, errors.StorageUnavailable),
+        problems=(
+            errors.RangeNotSatisfiable,
+            errors.AssetEvicted,
+            errors.NotAudio,
+            errors.DecodeFailed,
+            errors.StorageUnavailable,
+            errors.TooBusy,
+        ),
+        scope=Scope.READ,
+    ),
+    Route(
+        "create_link",
+        "POST",
+        f"{V1}/assets/{{asset}}/url",
+        content.create_link,
+        "A URL of the bytes for whoever cannot send credentials, good for a quarter of an hour at most.",
+        {201: json_of(ContentLink, "It is secret."), 202: RENDERING},
+        body=NewLink,
+        problems=(
+            errors.AssetEvicted,
+            errors.NotAudio,
+            errors.DecodeFailed,
+            errors.StorageUnavailable,
+            errors.TooBusy,
+        ),
         scope=Scope.READ,
     ),
 )

@@ -14,10 +14,6 @@ from .base import Color, Name, Reply, Request, Word
 from .problems import Problem
 
 
-class ContentQuery(Request):
-    download: Annotated[bool, Field(description="Ask the browser to save it as a file.")] = False
-
-
 def _tag(text: str) -> str:
     """Tags are compared without case; a comma parts them in queries."""
     tag = " ".join(text.lower().split())
