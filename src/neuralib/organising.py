@@ -14,6 +14,7 @@ from .pipeline import asset_event
 from .services import Services
 
 MAX_METADATA = 32768
+MAX_TAGS = 64
 MAX_SUNG = 400_000
 """Bytes of a transcript that are searched."""
 

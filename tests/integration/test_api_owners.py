@@ -202,6 +202,11 @@ def request_of(
             "create_library": {"name": "x"},
             "update_library": {"name": "x"},
             "update_asset": {"name": "x"},
+            "change_assets": {
+                "op": "move",
+                "asset_ids": [of("body", "asset_ids")],
+                "library_id": of("body", "library_id"),
+            },
             "create_key": {"name": "x"},
             "create_region": {"kind": "marker", "start_s": 0.05},
             "replace_regions": {"items": [{"id": of("body", "id"), "start_s": 0, "end_s": 0.05}]},

@@ -6,6 +6,7 @@ its bodies in schemas/, and one of handlers.
 
 from . import (
     assets,
+    bulk,
     derivations,
     events,
     exports,
@@ -31,6 +32,7 @@ __all__ = ["FORM", "ROUTES", "SSE", "Handler", "Route", "every_problem", "known_
 ROUTES: tuple[Route, ...] = (
     *libraries.ROUTES,
     *finding.ROUTES,
+    *bulk.ROUTES,
     *assets.ROUTES,
     *trash.ROUTES,
     *regions.ROUTES,

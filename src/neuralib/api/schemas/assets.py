@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from neuralib import entities
 from neuralib.assets import clean_name
+from neuralib.organising import MAX_TAGS
 
 from .base import Color, Name, Reply, Request, Word
 from .problems import Problem
@@ -22,7 +23,7 @@ def _tag(text: str) -> str:
     return tag
 
 
-MAX_TAG, MAX_TAGS, MAX_METADATA = 64, 64, 16384
+MAX_TAG, MAX_METADATA = 64, 16384
 Tag = Annotated[str, AfterValidator(_tag)]
 Tags = Annotated[
     list[Tag], Field(max_length=MAX_TAGS), AfterValidator(lambda tags: list(dict.fromkeys(tags)))

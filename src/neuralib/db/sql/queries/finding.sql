@@ -23,17 +23,19 @@ assets a
 -- name: find_among_words
 -- What is sung in a transcript also finds the recordings above it.
 (
-    with recursive hits as (
-        select id, parent_id, ts_rank_cd(search, search_query($?::text)) as rank,
-               kind = 'transcript' and ts_filter(search, array['d']::"char"[]) @@ search_query($?::text) as sung
-        from assets
-        where owner_id = $1 and trashed_at is null and search @@ search_query($?::text)
+    with recursive asked as materialized (
+        select search_query($?::text) as words  -- once, not for each row
+    ), hits as (
+        select a.id, a.parent_id, ts_rank(a.search, words) as rank,
+               a.kind = 'transcript' and ts_filter(a.search, array['d']::"char"[]) @@ words as sung
+        from asked join assets a on a.search @@ words
+        where a.owner_id = $1 and a.trashed_at is null
     ), risen as (
-        select * from hits
+        select id, parent_id, rank from hits where sung
         union
-        select p.id, p.parent_id, r.rank, true from risen r join assets p on p.id = r.parent_id where r.sung
+        select p.id, p.parent_id, r.rank from risen r join assets p on p.id = r.parent_id
     )
-    select id, max(rank) as rank from risen group by id
+    select id, max(rank) as rank from (select id, rank from hits union all select id, rank from risen) f group by id
 ) r join assets a on a.id = r.id
 
 -- name: find_owned
