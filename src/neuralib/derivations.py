@@ -95,6 +95,8 @@ async def _recipe_of(tx: Connection, asset: Asset) -> tuple[Job, list[JobInput]]
         given = await asset_rows.read_by(tx, job)
     except NotFound as error:
         raise CannotRebuild(f"asset {asset.id} was made from one that has been deleted") from error
+    if any(each.trashed_at for _, each in given):
+        raise CannotRebuild(f"asset {asset.id} was made from one that is in the trash")
     orders.require_bytes([each for _, each in given] if asset.blob.evicted else [])
     return job, [JobInput(each.id, name) for name, each in given]
 

@@ -185,9 +185,7 @@ async def test_what_was_evicted_is_made_again_to_the_last_bit(lab: Callable[[], 
     assert after.job_id == vocals.job_id
     assert (await now(here, bass)).blob.evicted  # nobody asked for it
     async with here.services.db.statements() as db:
-        mine = await asset_rows.page(
-            db, here.owner, vocals.library_id, parent=None, tree=True, kind=None, before=None, limit=100
-        )
+        mine = await asset_rows.of_library(db, here.owner, vocals.library_id, 100)
     assert len(mine) == 1 + len(run.outputs)
     await assets.sweep(here.services)
     keys = {stat.key async for stat in here.services.objects.list("blobs/")}
@@ -261,6 +259,22 @@ async def test_without_its_source_nothing_is_let_go(lab: Callable[[], Lab]) -> N
         await asset_rows.delete(tx, [(track, before.blob.id)])
     with pytest.raises(CannotRebuild, match="has been deleted"):
         await derivations.evict(here.services, here.owner, view.outputs[0].id)
+
+
+async def test_what_is_in_the_trash_makes_nothing_again_and_is_in_no_lineage(lab: Callable[[], Lab]) -> None:
+    here = lab()
+    track, run = await broken_down(here)
+    vocals = stem(run, "vocals")
+    notes = made_from(run, vocals.id)
+    async with here.services.db.statements() as db:
+        await db.raw.execute(
+            "update assets set trashed_at = now(), trashed_with = id where id = $1", vocals.id
+        )
+    with pytest.raises(CannotRebuild, match="in the trash"):
+        await derivations.evict(here.services, here.owner, notes.id)
+    found = await derivations.lineage(here.services, here.owner, notes.id)
+    assert {each.asset_id for each in found.assets} == {track, notes.id}
+    assert found.links == []
 
 
 # ── over HTTP ─────────────────────────────────────────────────────────────────────────────────────────

@@ -54,13 +54,16 @@ async def refill(
 
 
 async def lineage(tx: Connection, owner: UUID, asset: UUID, *, depth: int, limit: int) -> Lineage:
-    """What it was made from and what was made from it, `depth` steps each way and the nearest `limit` of each."""
+    """What it was made from and what was made from it, `depth` steps each way and the nearest `limit` of each, without
+    what is in the trash.
+    """
     up = [row["id"] for row in await tx.all("list_ancestors", owner, asset, depth, limit + 1)]
     down = [row["id"] for row in await tx.all("list_descendants", owner, asset, depth, limit + 1)]
-    ids = list({*up[:limit], *down[:limit]})
+    found = await tx.all("list_lineage", owner, list({*up[:limit], *down[:limit]}))
+    ids = [row["id"] for row in found]
     return Lineage(
         asset_id=asset,
-        assets=[_derivation(row) for row in await tx.all("list_lineage", owner, ids)],
+        assets=[_derivation(row) for row in found],
         links=[Link(r["source"], r["target"], r["job_id"]) for r in await tx.all("list_lineage_edges", ids)],
         truncated=max(len(up), len(down)) > limit,
     )

@@ -71,7 +71,7 @@ select a.id, a.library_id, a.kind, a.role, a.stem, a.name, b.key, j.id as job_id
 from assets a
 join blobs b on b.id = a.blob_id
 left join jobs j on j.id = a.job_id
-where a.owner_id = $1 and a.id = any($2::uuid[])
+where a.owner_id = $1 and a.id = any($2::uuid[]) and a.trashed_at is null
 order by a.id
 
 -- name: list_lineage_edges
