@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from media import noise, on_grid
 from neuralib.audio import AudioInfo, Recording, RecordingWriter, Samples, decode, encode
 from neuralib.errors import Cancelled, NeuralibError, RegionOutOfBounds, ValidationFailed
-from neuralib.executors import AudioOutput, InputInfo, Output, RunContext
+from neuralib.executors import AudioOutput, Input, InputInfo, Output, RunContext
 from neuralib.executors.registry import validate
 from neuralib.executors.slicer import SliceParams, Slicer
 from neuralib.executors.slicer.names import names_of
@@ -223,6 +223,26 @@ def test_a_grid_of_beats_follows_them(tmp_path: Path) -> None:
     assert spans(output) == [(100, 600), (600, 1200), (1200, 1600), (1600, 2000)]
     output = run(recording, tmp_path, method="grid", beats=beats, beats_per_slice=0.5, **PLAIN)
     assert [start for start, _ in spans(output)] == [100, 350, 600, 900, 1200, 1400, 1600]
+
+
+def test_a_grid_takes_the_beats_of_an_analysis(tmp_path: Path) -> None:
+    recording = recorded(tmp_path, noise(3.0, 1000, 1), 1000)
+    info = InputInfo("audio", "audio/wav", audio=AudioInfo("wav", "x", "float", 1000, 1, 3000))
+    params = SliceParams.model_validate({"method": "grid", **PLAIN})
+    Slicer.check([info, InputInfo("analysis", "application/json")], params)
+    (tmp_path / "run").mkdir()
+    analysis = tmp_path / "analysis.json"
+    for text, expected in (
+        ('{"beats": [0.1, 0.6, 1.2]}', [(100, 600), (600, 1200), (1200, 1800)]),
+        ('{"beats": []}', []),
+    ):
+        analysis.write_text(text)
+        inputs = (Input("audio", recording), Input("analysis", analysis))
+        context = RunContext(tmp_path / "run", lambda *_: None, inputs)
+        assert spans(Slicer().run(recording, params, context)) == expected
+    analysis.write_text('{"key": null}')
+    with pytest.raises(ValidationFailed, match="no beats"):
+        Slicer().run(recording, params, context)
 
 
 def test_silences_divide_at_the_sample(tmp_path: Path) -> None:

@@ -63,8 +63,8 @@ __all__ = [
 ]
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
-Known = Literal["regions", "beats"]
-"""`regions`: start_s, end_s and name of those that `region_ids` names, or of all of the asset. `beats`: seconds."""
+Known = Literal["regions"]
+"""`regions`: start_s, end_s and name of those that `region_ids` names, or of all of the asset."""
 
 
 class Params(BaseModel):

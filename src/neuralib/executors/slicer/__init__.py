@@ -7,6 +7,7 @@ hearing.py      listening to them on the way: features.py, classes.py say what t
 names.py        what slices are called
 """
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from neuralib.executors import (
     Precision,
     Recording,
     RunContext,
+    Takes,
+    ValidationFailed,
     Weights,
 )
 
@@ -33,7 +36,7 @@ from .features import features_of
 from .hearing import Ear, listen
 from .likeness import Group, Picture, groups_of, picture_of
 from .names import names_of
-from .params import SliceParams
+from .params import MAX_BEATS, SliceParams
 
 __all__ = ["SliceParams", "Slicer"]
 
@@ -56,6 +59,7 @@ class Slicer(Executor[SliceParams]):
     operation = "slice"
     code_license = "MIT"
     params = SliceParams
+    takes = (Takes("audio"), Takes("analysis", least=0, most=1, media_types=("application/json",)))
 
     def load(self, weights: Weights | None, device: str, precision: Precision) -> None:
         """There is nothing to load."""
@@ -67,9 +71,11 @@ class Slicer(Executor[SliceParams]):
     @classmethod
     def check(cls, inputs: Sequence[InputInfo], params: SliceParams) -> None:
         assert inputs[0].audio is not None
-        params.check(inputs[0].audio)
+        params.check(inputs[0].audio, analysed=len(inputs) > 1)
 
     def run(self, recording: Recording, params: SliceParams, context: RunContext) -> Output:
+        if params.needs_beats:
+            params = params.model_copy(update={"beats": _beats(context)})
         progress = _Progress(context, _seconds(recording.frames, recording.sample_rate))
         found = find_cuts(recording, params, progress.listened)
         progress.begin_cutting(found.cuts)
@@ -92,6 +98,15 @@ class Slicer(Executor[SliceParams]):
             for one, each, name in zip(made, facts, names, strict=True)
         ]
         return Output(audio=tuple(outputs), facts=facts_of_all)
+
+
+def _beats(context: RunContext) -> tuple[float, ...]:
+    """Those that the analyzer heard; none when it heard none. Raises ValidationFailed."""
+    try:
+        beats = json.loads(context.files("analysis")[0].read_bytes())["beats"]
+        return tuple(sorted({float(beat) for beat in beats[:MAX_BEATS]}))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValidationFailed("the analysis has no beats that can be read") from error
 
 
 class _Progress:

@@ -104,6 +104,8 @@ def _lines(recording: Recording, params: SliceParams) -> NDArray[np.float64]:
         period = 60 / params.bpm * step
         return np.arange(params.offset_s % period, recording.duration, period)
     beats = np.asarray(params.beats)
+    if beats.size == 0:
+        return beats
     lines: NDArray[np.float64] = np.interp(
         np.arange(0, len(beats) - 1 + 1e-9, step), np.arange(len(beats)), beats
     )

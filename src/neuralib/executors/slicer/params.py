@@ -48,7 +48,8 @@ class SliceParams(Params):
     beats: Annotated[
         tuple[Seconds, ...],
         Field(
-            max_length=MAX_BEATS, description="Of the grid, rising; default: those of the asset's analysis."
+            max_length=MAX_BEATS,
+            description="Of the grid, rising; default: those of the analysis that is the second input.",
         ),
     ] = ()
     bpm: Annotated[float | None, Field(ge=20, le=400, description="A steady grid instead of `beats`.")] = None
@@ -130,11 +131,13 @@ class SliceParams(Params):
     def missing(self) -> frozenset[Known]:
         if self.method == "regions" and (self.region_ids or not self.regions):
             return frozenset({"regions"})
-        if self.method == "grid" and not self.beats and self.bpm is None:
-            return frozenset({"beats"})
         return frozenset()
 
-    def check(self, info: AudioInfo) -> None:
+    @property
+    def needs_beats(self) -> bool:
+        return self.method == "grid" and not self.beats and self.bpm is None
+
+    def check(self, info: AudioInfo, *, analysed: bool = False) -> None:
         """Whether this can be done to such a recording. Raises ValidationFailed, RegionOutOfBounds."""
         if self.region_ids:
             _refuse("region_ids", "unresolved", "only the server knows them: give regions")
@@ -149,8 +152,8 @@ class SliceParams(Params):
                     frames=info.frames,
                     pointer=f"/params/regions/{i}",
                 )
-        if self.method == "grid" and not self.beats and self.bpm is None:
-            _refuse("beats", "missing", "give beats or bpm: no analysis of the asset has any")
+        if self.needs_beats and not analysed:
+            _refuse("beats", "missing", "give beats, bpm, or an analysis as a second input")
         if self.method == "equal" and self.parts is None:
             _refuse("parts", "missing", "say how many")
         if self.method == "equal" and self.parts is not None and self.parts > info.frames:
