@@ -166,10 +166,27 @@ class Peaks:
         if not len(block):
             return
         self._folded += len(block)
-        lanes = block.T if block.shape[1] == 1 else np.vstack((block.mean(axis=1), block.T))
-        windows = np.ascontiguousarray(lanes).reshape(len(lanes), -1, PEAK_FRAMES)
-        pairs = np.stack((windows.min(axis=2), windows.max(axis=2)), axis=-1).swapaxes(0, 1)
+        low = high = self._lanes(block).reshape(len(block) // PEAK_FRAMES, PEAK_FRAMES, -1)
+        while low.shape[1] > 1:  # by halves: numpy reduces short axes ten times slower
+            half = low.shape[1] // 2
+            low = np.minimum(low[:, :half], low[:, half:])
+            high = np.maximum(high[:, :half], high[:, half:])
+        pairs = np.stack((low[:, 0], high[:, 0]), axis=-1)
         write_all(self._file, np.clip(np.rint(pairs * 32768), -32768, 32767).astype("<i2"))
+
+    @staticmethod
+    def _lanes(block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The mean of the channels before them."""
+        channels = block.shape[1]
+        if channels == 1:
+            return block
+        lanes = np.empty((len(block), channels + 1), np.float32)
+        lanes[:, 1:] = block
+        lanes[:, 0] = block[:, 0]
+        for channel in range(1, channels):
+            lanes[:, 0] += block[:, channel]
+        lanes[:, 0] /= channels
+        return lanes
 
 
 def write_all(file: io.FileIO, array: NDArray[Any]) -> None:
