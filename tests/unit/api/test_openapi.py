@@ -5,7 +5,8 @@ import re
 import typing
 
 from neuralib.api.openapi import describe
-from neuralib.api.routes import ROUTES
+from neuralib.api.problems import MEDIA_TYPE, status_of
+from neuralib.api.routes import ROUTES, every_problem
 from neuralib.api.schemas.base import NoQuery
 
 DOCUMENT = describe(ROUTES)
@@ -33,6 +34,15 @@ def test_every_operation_says_what_it_takes_and_how_it_may_end() -> None:
             assert operation["summary"].endswith((".", "?"))
             assert any(status.startswith("2") for status in operation["responses"])
             assert "500" in operation["responses"]
+
+
+def test_every_error_that_a_route_may_answer_is_named_under_its_status() -> None:
+    for route in ROUTES:
+        responses = DOCUMENT["paths"][route.path][route.method.lower()]["responses"]
+        for kind in every_problem(route):
+            told = responses[str(status_of(kind))]
+            assert f"`{kind.code}`" in told["description"], (route.name, kind)
+            assert MEDIA_TYPE in told["content"], (route.name, kind)
 
 
 def test_handlers_take_what_the_table_says() -> None:
