@@ -117,7 +117,12 @@ async def decode(path: Path, into: Path, limits: DecodeLimits = _DEFAULTS) -> tu
 
 async def _decode(path: Path, limits: DecodeLimits, **outputs: Path) -> AudioInfo:
     """`outputs`: where the child's `spool` and `peaks` go; it does without those that are not named."""
-    media = await asyncio.to_thread(_open, path)
+    opening = asyncio.ensure_future(asyncio.to_thread(_open, path))
+    try:
+        media = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)  # the thread may be about to open it
+        raise
     with media, ExitStack() as files:
         request = await asyncio.to_thread(_first_look, media) | asdict(limits)
         opened = {name: files.enter_context(into.open("wb")).fileno() for name, into in outputs.items()}
@@ -152,6 +157,11 @@ def _recording(spool: Path, info: AudioInfo) -> Recording:
     if spool.stat().st_size != info.frames * info.channels * 4:
         raise DecodeFailed("The decoder did not write what it said.")
     return Recording(spool, info.sample_rate, info.channels, info.frames, info.subtype)
+
+
+def _close(opening: asyncio.Future[IO[bytes]]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 def _open(path: Path) -> IO[bytes]:
