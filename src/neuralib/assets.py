@@ -1,5 +1,6 @@
 """Use cases of assets: bytes come in, are probed, and become visible all at once or not at all."""
 
+import asyncio
 import hashlib
 import io
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from unicodedata import category, normalize
 from uuid import UUID
 
-from . import quotas
+from . import analyses, quotas
 from .audio import AudioInfo, DecodeLimits, probe
 from .audio.peaks import FORMAT_VERSION
 from .config import Limits, Settings
@@ -119,7 +120,7 @@ async def store(
         await put_file(services.objects, blob.key, path, content_type=media_type)
         async with kept_beside(services, beside) as renditions, services.db.transaction() as tx:
             asset = await commit(services, tx, owner, new, blob, renditions)
-    await services.bus.wake(owner)
+    await asyncio.gather(analyses.ring(services), services.bus.wake(owner))
     return asset
 
 
@@ -143,6 +144,7 @@ async def commit(
     for each in renditions:
         await rendition_rows.insert(tx, owner, asset.blob.id, each)
     await event_rows.append(tx, asset_event("created", asset))
+    await analyses.order(services, tx, asset)
     await quotas.require_kept(tx, services.settings.limits, owner)
     return asset
 
@@ -219,6 +221,7 @@ async def delete(
             raise NotFound(f"there is no asset {asset} in the trash")
         if expected_version not in {None, before.version}:
             raise PreconditionFailed(f"asset {asset} changed meanwhile")
+        await analyses.give_way(tx, [id_ for id_, _ in found])
         if await rows.busy(tx, [id_ for id_, _ in found]):
             raise AssetInUse(f"a job is working on asset {asset} or on one made from it")
         await rows.delete(tx, found)

@@ -128,7 +128,7 @@ async def _process_song(settings: Settings, data: Path, song: Path, into: Path, 
     async with (
         Signals() as signals,
         embedded(settings, data) as (whole, _),
-        open_services(whole, migrating=True) as services,
+        open_services(whole.with_tables(ingest={"analyze": False}), migrating=True) as services,
         working(Worker(services, names, make_resolver(whole, default_cache())), drain_s=0.0) as task,
     ):
         with terminal.Bars() as bars:

@@ -204,6 +204,12 @@ class Weights(_Table):
     default: dict[str, str] = Field(default_factory=dict)
 
 
+class Ingest(_Table):
+    """What happens to uploads by itself."""
+
+    analyze: bool = True
+
+
 class Limits(_Table):
     """What one request, file or user may ask for."""
 
@@ -256,6 +262,7 @@ class Settings(BaseSettings):
     worker: Worker = Worker()
     device: Device = Device()
     weights: Weights = Weights()
+    ingest: Ingest = Ingest()
     limits: Limits = Limits()
     log: Log = Log()
 

@@ -230,6 +230,7 @@ class Asset:
     bpm: float | None = None
     musical_key: str | None = None
     trashed_at: datetime | None = None
+    analysis: Facts | None = None
 
 
 @dataclass(frozen=True, slots=True)

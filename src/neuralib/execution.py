@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from . import derivations, quotas, succession
+from . import analyses, derivations, quotas, succession
 from .assets import MAX_NAME, MEDIA_TYPES, clean_name, decode_limits, object_key, scratch_room
 from .audio import Recording, decode, encode
 from .db import Connection
@@ -370,6 +370,10 @@ class Execution:
         owner = self.job.owner_id
         for item in made:
             await asset_rows.insert(tx, owner, item.new, item.blob)
+            if self.job.operation == analyses.OPERATION and item.new.kind == AssetKind.ANALYSIS:
+                assert self.job.asset_id is not None
+                found = await asyncio.to_thread(analyses.read, item.path)
+                await analyses.keep(tx, owner, self.job.asset_id, item.new.id, found)
         outputs = [await asset_rows.get(tx, owner, item.new.id) for item in made]
         for output in outputs:
             await event_rows.append(tx, asset_event("created", output))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, TypedDict
 from uuid import UUID
 
+from . import analyses
 from .db import assets as asset_rows
 from .db import events as event_rows
 from .db import libraries as rows
@@ -121,6 +122,7 @@ async def delete(
         if expected_version not in {None, version}:
             raise PreconditionFailed(f"library {library} changed meanwhile")
         found = await asset_rows.lock_library(tx, owner, library)
+        await analyses.give_way(tx, [a for a, _ in found])
         if await asset_rows.library_busy(tx, library) or await asset_rows.busy(tx, [a for a, _ in found]):
             raise AssetInUse("a job is working on an asset of this library, or writes into it")
         await asset_rows.delete(tx, found)

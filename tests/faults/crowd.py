@@ -103,6 +103,7 @@ async def crowd(
             database={"url": site.database_url},
             redis={"url": stores.redis_url},
             storage={"path": site.objects},
+            ingest={"analyze": False},
         )
         async with open_services(settings) as services:
             yield site, services

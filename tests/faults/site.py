@@ -148,6 +148,7 @@ class Site:
             "NEURALIB_STORAGE_PATH": str(self.objects),
             "NEURALIB_WORKER_SCRATCH": str(self.scratch),
             "NEURALIB_DEVICE_NAME": "cpu",
+            "NEURALIB_INGEST_ANALYZE": "false",  # the ledger knows every job
             "NEURALIB_WEIGHTS_OFFLINE": "1",
             "NEURALIB_LIMITS_STREAMS_PER_OWNER": "2000",
             "NEURALIB_LIMITS_REQUESTS_PER_S": "0",  # all of the load is one owner's

@@ -25,6 +25,7 @@ def settings(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Settin
         database={"url": stores.database_url, "pool": 4},
         redis={"url": stores.redis_url},
         storage={"path": tmp_path_factory.mktemp("objects")},
+        ingest={"analyze": False},  # tests of it say so
     )
 
 

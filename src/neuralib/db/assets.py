@@ -42,6 +42,7 @@ def asset_of(row: Row) -> Asset:
         bpm=row["bpm"],
         musical_key=row["musical_key"],
         trashed_at=row["trashed_at"],
+        analysis=row["analysis"],
     )
 
 

@@ -5,6 +5,7 @@ its bodies in schemas/, and one of handlers.
 """
 
 from . import (
+    analyses,
     assets,
     bulk,
     derivations,
@@ -40,6 +41,7 @@ ROUTES: tuple[Route, ...] = (
     *derivations.ROUTES,
     *peaks.ROUTES,
     *uploads.ROUTES,
+    *analyses.ROUTES,
     *exports.ROUTES,
     *jobs.ROUTES,
     *runs.ROUTES,

@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from neuralib import entities
+from neuralib.analyses import AnalysisSummary
 from neuralib.assets import clean_name
 from neuralib.organising import MAX_TAGS
 
@@ -138,6 +139,7 @@ class Asset(Reply):
     metadata: Annotated[dict[str, Any], Field(description="Artist, title and the like.")]
     bpm: float | None
     musical_key: Annotated[str | None, Field(description="Such as `A minor`.")]
+    analysis: Annotated[AnalysisSummary | None, Field(description="Of audio that was analysed.")]
     trashed_at: datetime | None
 
     @classmethod
@@ -168,6 +170,7 @@ class Asset(Reply):
             metadata=dict(asset.metadata),
             bpm=round(asset.bpm, 3) if asset.bpm is not None else None,
             musical_key=asset.musical_key,
+            analysis=AnalysisSummary.model_validate(asset.analysis) if asset.analysis else None,
             trashed_at=asset.trashed_at,
         ).model_dump(mode="json")
 

@@ -2,7 +2,7 @@
 -- All but what only searching needs.
 a.id, a.owner_id, a.library_id, a.parent_id, a.kind, a.role, a.stem, a.name, a.audio, a.facts, a.job_id, a.blob_id,
 a.version, a.created_at, a.updated_at, a.tags, a.rating, a.favorite, a.color, a.notes, a.metadata, a.bpm, a.musical_key,
-a.trashed_at, b.sha256, b.bytes, b.key, b.media_type
+a.trashed_at, a.analysis, b.sha256, b.bytes, b.key, b.media_type
 
 -- name: insert_asset
 insert into assets (id, owner_id, library_id, parent_id, kind, role, stem, name, audio, facts, job_id, blob_id,
