@@ -25,7 +25,7 @@ from .errors import (
     AssetEvicted,
     Cancelled,
     ExecutorFailed,
-    NotFound,
+    NotAnalysed,
     QuotaExceeded,
     TooManyJobs,
     UnknownOperation,
@@ -109,12 +109,12 @@ async def keep(tx: Connection, owner: UUID, asset: UUID, file: UUID, found: Anal
 
 
 async def get(services: Services, owner: UUID, asset: UUID) -> tuple[Asset, Analysis]:
-    """The file's asset and what it says. Raises NotFound, also when the asset was not analysed; AssetEvicted."""
+    """The file's asset and what it says. Raises NotFound, NotAnalysed, AssetEvicted."""
     async with services.db.statements() as db:
         await asset_rows.get(db, owner, asset)
         file = await rows.file_of(db, owner, asset)
         if file is None:
-            raise NotFound(f"asset {asset} has not been analysed")
+            raise NotAnalysed(f"asset {asset} has not been analysed")
         found = await asset_rows.get(db, owner, file)
     if found.blob.evicted:
         raise AssetEvicted(f"the bytes of analysis {found.id} were let go")

@@ -140,6 +140,13 @@ class Conflict(BadRequest):
     mend = "Read it again and decide."
 
 
+class NotAnalysed(Conflict):
+    """The asset has not been analysed."""
+
+    code = "not-analysed"
+    mend = "Start a job of the operation `analyze` on it, or wait for the one that runs."
+
+
 class PreconditionFailed(BadRequest):
     """It changed since you read it."""
 

@@ -5,7 +5,7 @@ back as it was, until the trash is emptied or its time is over.
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from . import assets, libraries
+from . import analyses, assets, libraries
 from .db import Connection
 from .db import assets as asset_rows
 from .db import events as event_rows
@@ -37,6 +37,7 @@ async def throw_in(tx: Connection, owner: UUID, asset: UUID, *, expected_version
     before = await asset_rows.get(tx, owner, asset)
     if expected_version not in {None, before.version}:
         raise PreconditionFailed(f"asset {asset} changed meanwhile")
+    await analyses.give_way(tx, found)
     if await asset_rows.busy(tx, found):
         raise AssetInUse(f"a job is working on asset {asset} or on one made from it")
     await rows.put_assets(tx, owner, found, asset)
@@ -52,6 +53,7 @@ async def throw_library(
         if expected_version not in {None, version}:
             raise PreconditionFailed(f"library {library} changed meanwhile")
         found = [id_ for id_, _ in await asset_rows.lock_library(tx, owner, library)]
+        await analyses.give_way(tx, found)
         if await asset_rows.library_busy(tx, library) or await asset_rows.busy(tx, found):
             raise AssetInUse("a job is working on an asset of this library, or writes into it")
         before = await library_rows.get(tx, owner, library)

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from . import assets, quotas
+from . import analyses, assets, quotas
 from .audio import probe
 from .db import Connection
 from .db import assets as asset_rows
@@ -323,7 +323,7 @@ async def _take_in(services: Services, upload: PartedUpload) -> Asset:
         async with assets.kept_beside(services, beside) as renditions, services.db.transaction() as tx:
             asset = await assets.commit(services, tx, upload.owner_id, new, blob, renditions)
             await rows.end(tx, upload.id, "completed")
-    await services.bus.wake(upload.owner_id)
+    await asyncio.gather(analyses.ring(services), services.bus.wake(upload.owner_id))
     return asset
 
 

@@ -117,7 +117,7 @@ async def test_what_was_not_analysed_has_no_analysis(api: Api, song: songs.Song)
     asset = await api.asset(wav(song))
     assert asset["analysis"] is None
     got = await api.get(f"/assets/{asset['id']}/analysis")
-    assert (got.status, got.code) == (404, "not-found")
+    assert (got.status, got.code) == (409, "not-analysed")
 
 
 async def test_a_full_queue_refuses_no_upload(api: Api, song: songs.Song) -> None:

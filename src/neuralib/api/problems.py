@@ -40,6 +40,7 @@ STATUS: Mapping[type[NeuralibError], int] = {
     errors.SourceDeleted: 409,
     errors.DependencyFailed: 409,
     errors.AssetInUse: 409,
+    errors.NotAnalysed: 409,
     errors.Cancelled: 409,
     errors.Gone: 410,
     errors.AssetEvicted: 410,

@@ -13,10 +13,10 @@ ROUTES: tuple[Route, ...] = (
         "GET",
         f"{V1}/assets/{{asset}}/analysis",
         analyses.get_analysis,
-        "What the newest analysis of an asset found; 404 when there is none.",
+        "What the newest analysis of an asset found.",
         {200: json_of(Analysis, "As found.", "ETag"), 304: UNCHANGED},
         headers=IF_NONE_MATCH,
-        problems=(errors.AssetEvicted, errors.StorageUnavailable),
+        problems=(errors.NotAnalysed, errors.AssetEvicted, errors.StorageUnavailable),
         scope=Scope.READ,
     ),
 )
