@@ -56,7 +56,7 @@ function JobRow({ job }: { job: Job }) {
     <li class={`job ${job.state}`}>
       <div class="line">
         <span class="what">{verbOf(job)}</span>
-        <span class="model">{job.model}</span>
+        <span class="model" title={job.model}>{job.model.split("@")[0]}</span>
         {isActive(job) && job.state !== "cancelling" && (
           <button onClick={() => attempt(() => cancel(job.id))} aria-label={`Cancel: ${verbOf(job)}`}>
             Cancel

@@ -190,7 +190,7 @@ function Tracks() {
           ))}
         </div>
       </div>
-      {all.length === 0 && !loading.value && <Empty />}
+      {all.length === 0 && (complete.value || libraries.value?.length === 0) && <Empty />}
       {loading.value && <p class="more" role="status">Loading…</p>}
       {complete.value && all.length > 0 && <p class="hidden" role="status">{all.length} tracks</p>}
     </div>
