@@ -49,6 +49,7 @@ from neuralib.services import open_services
 from servers import kept_open
 
 SEED = 20261125
+KEY = "contract"
 
 
 def described(**more: Any) -> Any:
@@ -130,6 +131,9 @@ class Site:
 
     async def _settle(self, idle: bool) -> None:
         async with Api(self.url, self.headers) as api:
+            for key in (await api.get("/keys?limit=200")).json["items"]:
+                if key["name"] != KEY:  # an owner may have a hundred
+                    await api.call("DELETE", f"/keys/{key['id']}")
             owner = Owner(uuid.uuid4(), api)
             await owner.settle()
             if idle:
@@ -184,7 +188,7 @@ def brief(wait: str | float) -> Any:
 async def running(settings: Settings) -> AsyncIterator[Site]:
     async with open_services(settings) as services:
         owner = await identity.ensure_owner(services.db, f"test-{uuid.uuid4()}")
-        key, _ = await identity.create_key(services.db, owner, name="contract", scopes=EVERYTHING)
+        key, _ = await identity.create_key(services.db, owner, name=KEY, scopes=EVERYTHING)
         async with listening(services, owner, "127.0.0.1", 0) as url:
             with_keys = settings.auth.mode == "keys"
             yield Site(url, {"Authorization": f"Bearer {key}"} if with_keys else {})
