@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from .db import Connection
-from .db import analyses as analysis_rows
 from .db import regions as region_rows
 from .entities import Asset, Region
 from .errors import FieldError, NotFound, ValidationFailed
@@ -16,8 +15,6 @@ async def fill_in(tx: Connection, asset: Asset, executor: type[Executor[Any]], p
     found: dict[str, Any] = {}
     if "regions" in params.missing():
         found = await _regions(tx, asset, params.model_dump())
-    if "beats" in params.missing() and (beats := await analysis_rows.beats_of(tx, asset.owner_id, asset.id)):
-        found = {"beats": beats}
     return registry.validate(executor, {**params.model_dump(), **found}) if found else params
 
 

@@ -29,12 +29,6 @@ async def file_of(tx: Connection, owner: UUID, asset: UUID) -> UUID | None:
     return row["file_id"] if row else None
 
 
-async def beats_of(tx: Connection, owner: UUID, asset: UUID) -> list[float]:
-    """Seconds; none when there is no analysis."""
-    row = await tx.one("get_analysis", owner, asset)
-    return list(row["beats"]) if row else []
-
-
 async def waiting(tx: Connection, assets: Sequence[UUID], priority: int) -> list[UUID]:
     """Jobs, locked, that would analyse one of them and have not begun."""
     return [row["id"] for row in await tx.all("waiting_analyses", assets, priority)]
