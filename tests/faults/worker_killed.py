@@ -35,6 +35,7 @@ async def run(scale: Scale, stores: Stores, folder: Path) -> Row:
                 group.create_task(load.pour(jobs // kills, every_s, rng, windows=8, window_s=0.1))
                 await asyncio.sleep(rng.uniform(0, every_s))
                 held += await kill_one(site, rng)
+        await all_up(site)
         await close_the_books(row, site, load)
         recoveries = await recovered(site, held)
         again = await site.value("select count(*) from jobs where attempt > 1")
@@ -55,6 +56,12 @@ async def run(scale: Scale, stores: Stores, folder: Path) -> Row:
 async def several_up(site: Site) -> None:
     """Until there is one to kill and one to go on: how soon a process starts is not what this measures."""
     while sum(worker.works for worker in site.workers) < 2:
+        await asyncio.sleep(0.1)
+
+
+async def all_up(site: Site) -> None:
+    """What a killed worker had on disk goes when the next one starts in its place."""
+    while not all(worker.works for worker in site.workers):
         await asyncio.sleep(0.1)
 
 
