@@ -96,9 +96,9 @@ def running(
                 process.wait()
 
 
-def up(folder: Path, data: Path, *more: str) -> Any:
+def up(folder: Path, data: Path, *more: str, env: dict[str, str] | None = None) -> Any:
     """`neuralib up` on a free port."""
-    return running(folder, "up", "--data", data, "--port", "0", *more, says=r"is up at http")
+    return running(folder, "up", "--data", data, "--port", "0", *more, env=env, says=r"is up at http")
 
 
 class Client:
