@@ -26,7 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest.fixture(scope="module")
 def settings(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    worker = {"lease_s": 3.0, "poll_s": 600.0, "scratch": tmp_path_factory.mktemp("scratch")}
+    worker = {"lease_s": 3.0, "poll_s": 2.0, "scratch": tmp_path_factory.mktemp("scratch")}
     return settings.with_tables(worker=worker, database={"pool": 10})
 
 
