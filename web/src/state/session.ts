@@ -24,11 +24,6 @@ export async function unlock(key: string): Promise<void> {
   await enter();
 }
 
-export async function leave(): Promise<void> {
-  await ok(api.DELETE("/api/v1/session"));
-  location.reload();
-}
-
 // ── notices ──────────────────────────────────────────────────────────────────────────────────────────
 
 export interface Notice {

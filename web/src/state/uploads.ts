@@ -1,6 +1,6 @@
 /** Files on their way in: a few at a time, each with its own progress, each tried again when the line breaks. */
 
-import { computed, signal } from "@preact/signals";
+import { signal } from "@preact/signals";
 import { Problem, type Asset, type ProblemBody } from "../api/client";
 import { current, libraryForSongs } from "./library";
 import { go, toLibrary } from "./place";
@@ -22,7 +22,6 @@ const ATTEMPTS = 4;
 const DONE_SHOWN_MS = 4000;
 
 export const transfers = signal<Transfer[]>([]);
-export const sending = computed(() => transfers.value.filter((t) => t.state === "waiting" || t.state === "sending"));
 
 let next = 1;
 
