@@ -200,8 +200,16 @@ class Weights(_Table):
     offline: bool = False
     commercial_safe: bool = False
     allow_untrained: bool = False
+    mirror: str | None = None
     paths: dict[str, Path] = Field(default_factory=dict)
     default: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("mirror")
+    @classmethod
+    def _is_trusted(cls, url: str | None) -> str | None:
+        if url is not None and not is_trusted_url(url):
+            raise ValueError("must be an https URL; http only on this machine")
+        return url
 
 
 class Ingest(_Table):

@@ -11,7 +11,7 @@ The edges translate: `api/problems.py` into RFC 9457 problem+json, `cli.py` into
     │   ├── UnsupportedMidi, UnsupportedTranscript, UnsatisfiedChecksum
     │   ├── UnknownModel, UnknownOperation, InputUnsupported, ModelLicenseForbidden
     │   ├── RegionOutOfBounds
-    │   ├── AlreadyExists, JobNotCancellable, JobNotRetryable, RunNotCancellable, AssetInUse, SourceDeleted, IdempotencyInProgress, IdempotencyKeyReused
+    │   ├── AlreadyExists, JobNotCancellable, JobNotRetryable, RunNotCancellable, AssetInUse, SourceDeleted, NothingToFetch, Offline, IdempotencyInProgress, IdempotencyKeyReused
     │   └── ConfigurationError, PortInUse, DataDirInUse, DatabaseTooNew, MissingFile
     ├── Unavailable           the world may mend it: retried with backoff
     │   ├── StorageUnavailable, QueueUnavailable, DatabaseUnavailable, IssuerUnavailable, StorageFull, TooBusy
@@ -410,6 +410,20 @@ class ModelLicenseForbidden(BadRequest):
     mend = "Choose other weights, or set weights.commercial_safe = false."
 
 
+class NothingToFetch(Conflict):
+    """These weights come from no hub."""
+
+    code = "nothing-to-fetch"
+    mend = "Nothing to do: they come with the installation, or with a package that is to be installed."
+
+
+class Offline(Conflict):
+    """This installation asks no hub."""
+
+    code = "offline"
+    mend = "Set weights.offline = false, or bring the files by hand and name them in weights.paths."
+
+
 class PrecisionUnsupported(BadRequest):
     """The model does not run in this precision on this device."""
 
@@ -610,7 +624,7 @@ class WeightsChecksumMismatch(ExecutorFailed):
     """The weights are not the ones that were published."""
 
     code = "weights-checksum-mismatch"
-    mend = "Delete the file named in the detail and pull it again."
+    mend = "Pull it again; if it stays so, whoever serves it has another file."
 
 
 class JobTimeout(ExecutorFailed):

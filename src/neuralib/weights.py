@@ -5,33 +5,35 @@ into the job, the manifest and the API. Nothing here unpickles anything; executo
 """
 
 import hashlib
-import socket
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import structlog
 
-from .errors import ModelLicenseForbidden, UnknownModel, WeightsChecksumMismatch, WeightsUnavailable
+from .downloads import BytesProgress, download, part_of, reach, size_of
+from .errors import (
+    ModelLicenseForbidden,
+    NeuralibError,
+    NothingToFetch,
+    Offline,
+    UnknownModel,
+    WeightsChecksumMismatch,
+    WeightsUnavailable,
+)
 
 log = structlog.get_logger(__name__)
 
 AUTO = "auto"
-PROBE_TIMEOUT_S = 3.0
-READ_TIMEOUT_S = 20.0
 HUB_DOWN_FOR_S = 300.0
 BLOCK = 1 << 20
-
-BytesProgress = Callable[[int, int], None]
-"""Called with bytes done and bytes in total (0 when unknown)."""
 
 
 class Source(Protocol):
@@ -68,6 +70,8 @@ class Checkpoint:
     """Whether `auto` may choose it. The first one of an executor that can be had wins."""
     trained: bool = True
     """False for random weights, which only an explicit setting allows."""
+    demo: bool = False
+    """A small stand-in for better ones: whoever hears what it made is told."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """What the executor wants to know of it before it is loaded: stems, languages, parameters."""
 
@@ -84,6 +88,7 @@ class Weights:
     license: str
     commercial_use: bool
     trained: bool
+    demo: bool = False
 
     @property
     def id(self) -> str:
@@ -98,14 +103,31 @@ class Weights:
             "license": self.license,
             "commercial_use": self.commercial_use,
             "trained": self.trained,
+            "demo": self.demo,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a checkpoint stands on this machine."""
+
+    name: str
+    source: str | None
+    """path, cache, wheel, bundled, untrained; None: not here."""
+    bytes: int | None
+    """Of its files, when they lie ready to be loaded."""
+    partial_bytes: int
+    """Of a download that has not ended."""
+    sha256: str | None
+    """Of these very files, if this process has read them; then they were held to what was published."""
 
 
 class Resolver:
     """Turns the name of a checkpoint, or `auto`, into files. Blocking: call it in a thread.
 
     `paths` maps "model" or "model/checkpoint" to a file the operator names; it always wins. `commercial_safe`
-    refuses weights whose licence does not allow commercial use and makes `auto` pass over them.
+    refuses weights whose licence does not allow commercial use and makes `auto` pass over them. `mirror` is asked in
+    place of every hub, for the same paths, and nobody else is.
     """
 
     def __init__(
@@ -116,7 +138,11 @@ class Resolver:
         offline: bool = False,
         commercial_safe: bool = False,
         allow_untrained: bool = False,
+        mirror: str | None = None,
     ) -> None:
+        self._mirror = mirror
+        self._read: dict[str, tuple[object, str]] = {}
+        """By checkpoint, which files were read last, and the digest they had."""
         self._cache = cache
         self._paths = dict(paths or {})
         self._offline = offline
@@ -143,6 +169,62 @@ class Resolver:
             f"no weights for {model} ({wanted}): {'; '.join(reasons) or 'none declared'}"
         )
 
+    def pull(
+        self,
+        model: str,
+        checkpoint: Checkpoint,
+        progress: BytesProgress = lambda _done, _total: None,
+    ) -> Weights:
+        """Have the files that a hub has of a checkpoint here, and as they were published: those that changed are
+        fetched again. Raises ModelLicenseForbidden, NothingToFetch, Offline, WeightsUnavailable, WeightsChecksumMismatch,
+        StorageFull.
+        """
+        hub = self.fetchable(model, checkpoint)
+        files = hub.find(self._cache)
+        if files is not None:
+            with suppress(WeightsChecksumMismatch):
+                return self._weights(model, checkpoint, files, hub, "cache")
+            for path in files:
+                path.unlink(missing_ok=True)
+        if self._offline:
+            raise Offline
+        files = hub.pull(self._cache, progress)
+        self._down_until.pop(hub.host, None)
+        log.info("weights.pulled", model=model, weights=checkpoint.name, source=hub.host)
+        return self._weights(model, checkpoint, files, hub, "hub")
+
+    def fetchable(self, model: str, checkpoint: Checkpoint) -> "Hub":
+        """The hub that has a checkpoint which may run here. Raises ModelLicenseForbidden, WeightsUnavailable,
+        NothingToFetch.
+        """
+        self._refuse(model, checkpoint)
+        for source in self._sources(model, checkpoint):
+            if isinstance(source, Hub):
+                return source
+        raise NothingToFetch(f"no hub has {model}/{checkpoint.name}")
+
+    def standing(self, model: str, checkpoint: Checkpoint) -> Standing:
+        """How it stands on this machine, as the file system says; touches no network."""
+        sources = self._sources(model, checkpoint)
+        local = next((source for source in sources if source.local(self._cache)), None)
+        files = local.find(self._cache) if local else None
+        stamp, sha256 = self._read.get(f"{model}/{checkpoint.name}", (None, None))
+        return Standing(
+            name=checkpoint.name,
+            source=self.here(model, checkpoint),
+            bytes=None if files is None else sum(path.stat().st_size for path in files),
+            partial_bytes=sum(s.partial_bytes(self._cache) for s in sources if isinstance(s, Hub)),
+            sha256=sha256 if files and stamp == _stamp(files) else None,
+        )
+
+    def choice(self, model: str, checkpoints: Sequence[Checkpoint], wanted: str = AUTO) -> Checkpoint | None:
+        """What `wanted` runs as long as nothing is fetched; None when nothing that may run is here."""
+        try:
+            candidates = self._candidates(model, checkpoints, wanted)
+        except NeuralibError:
+            return None
+        return next((each for each in candidates if self.here(model, each) is not None), None)
+
     def here(self, model: str, checkpoint: Checkpoint) -> str | None:
         """Where a checkpoint comes from when no network is needed for it: path, cache, wheel, bundled."""
         for source in self._sources(model, checkpoint):
@@ -165,7 +247,11 @@ class Resolver:
 
     def _sources(self, model: str, checkpoint: Checkpoint) -> tuple[Source, ...]:
         explicit = self._paths.get(f"{model}/{checkpoint.name}")
-        return checkpoint.sources if explicit is None else (File(explicit),)
+        if explicit is not None:
+            return (File(explicit),)
+        if self._mirror is None:
+            return checkpoint.sources
+        return tuple(s.at(self._mirror) if isinstance(s, Hub) else s for s in checkpoint.sources)
 
     def _candidates(self, model: str, checkpoints: Sequence[Checkpoint], wanted: str) -> list[Checkpoint]:
         if wanted != AUTO:
@@ -203,7 +289,7 @@ class Resolver:
             files = source.find(self._cache)
             if files is not None:
                 kind = "cache" if source.kind == "hub" else source.kind
-                return _weights(model, checkpoint, files, source, kind)
+                return self._weights(model, checkpoint, files, source, kind)
             if source.kind == "hub" and self._offline:
                 reasons.append(f"{checkpoint.name}: offline is set")
                 continue
@@ -214,8 +300,31 @@ class Resolver:
                 reasons.append(f"{checkpoint.name} from {source.kind}: {error.detail}")
                 continue
             log.info("weights.pulled", model=model, weights=checkpoint.name, source=source.kind)
-            return _weights(model, checkpoint, files, source, source.kind)
+            return self._weights(model, checkpoint, files, source, source.kind)
         return None
+
+    def _weights(
+        self, model: str, checkpoint: Checkpoint, files: tuple[Path, ...], source: Source, kind: str
+    ) -> Weights:
+        """Every file is read and held to its pin each time: what is loaded is what is reported."""
+        stamp = _stamp(files)
+        digests = [_file_digest(path) for path in files]
+        for path, found, pin in zip(files, digests, source.pins, strict=True):
+            if pin is not None and found != pin:
+                raise WeightsChecksumMismatch(f"{path.name} has sha256 {found}, not {pin}")
+        sha256 = _joined(digests) if files else hashlib.sha256(checkpoint.name.encode()).hexdigest()
+        self._read[f"{model}/{checkpoint.name}"] = (stamp, sha256)
+        return Weights(
+            model=model,
+            name=checkpoint.name,
+            files=files,
+            sha256=sha256,
+            source=kind,
+            license=checkpoint.license,
+            commercial_use=checkpoint.commercial_use,
+            trained=checkpoint.trained,
+            demo=checkpoint.demo,
+        )
 
     @contextmanager
     def _remember_down(self, source: Source) -> Iterator[None]:
@@ -237,24 +346,10 @@ def _of_file(path: Path) -> Checkpoint:
     )
 
 
-def _weights(
-    model: str, checkpoint: Checkpoint, files: tuple[Path, ...], source: Source, kind: str
-) -> Weights:
-    """Every file is read and held to its pin each time: what is loaded is what is reported."""
-    digests = [_file_digest(path) for path in files]
-    for path, found, pin in zip(files, digests, source.pins, strict=True):
-        if pin is not None and found != pin:
-            raise WeightsChecksumMismatch(f"{path.name} has sha256 {found}, not {pin}")
-    return Weights(
-        model=model,
-        name=checkpoint.name,
-        files=files,
-        sha256=_joined(digests) if files else hashlib.sha256(checkpoint.name.encode()).hexdigest(),
-        source=kind,
-        license=checkpoint.license,
-        commercial_use=checkpoint.commercial_use,
-        trained=checkpoint.trained,
-    )
+def _stamp(files: Sequence[Path]) -> object:
+    """Differs once a file was written anew."""
+    stats = [path.stat() for path in files]
+    return [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in zip(files, stats, strict=True)]
 
 
 def _joined(digests: Sequence[str]) -> str:
@@ -318,47 +413,35 @@ class Hub:
         files = self._files(cache)
         return files if all(f.is_file() for f in files) else None
 
+    def at(self, mirror: str) -> "Hub":
+        """The same files, asked for at another server."""
+        return replace(self, urls=tuple(mirror.rstrip("/") + urlsplit(url).path for url in self.urls))
+
+    def partial_bytes(self, cache: Path) -> int:
+        """What has come of a download that did not end."""
+        parts = [part_of(path) for path in self._files(cache)]
+        return sum(part.stat().st_size for part in parts if part.is_file())
+
     def pull(self, cache: Path, progress: BytesProgress) -> tuple[Path, ...]:
-        _probe(self.host)
+        reach(self.urls[0])
         files = self._files(cache)
-        for url, sha256, path in zip(self.urls, self.sha256, files, strict=True):
-            if not path.is_file():
-                _download(url, sha256, path, progress)
+        missing = [each for each in zip(self.urls, self.sha256, files, strict=True) if not each[2].is_file()]
+        sizes = [size_of(url) for url, _, _ in missing] if len(missing) > 1 else [0]
+        for (url, sha256, path), before in zip(missing, accumulate(sizes, initial=0), strict=False):
+            download(url, sha256, path, _counted(progress, before, sum(sizes) if all(sizes) else None))
         return files
 
     def _files(self, cache: Path) -> tuple[Path, ...]:
         return tuple(cache / self.folder / Path(urlsplit(url).path).name for url in self.urls)
 
 
-def _probe(host: str) -> None:
-    """Fail in seconds where no hub is reachable, whatever the resolver or firewall does with packets."""
-    try:
-        socket.create_connection((host, 443), timeout=PROBE_TIMEOUT_S).close()
-    except OSError as error:
-        raise WeightsUnavailable(f"{host} is not reachable ({error.strerror or error})") from error
+def _counted(progress: BytesProgress, before: int, whole: int | None) -> BytesProgress:
+    """Of one file of several: all of them are counted."""
 
+    def count(done: int, total: int) -> None:
+        progress(before + done, total if whole is None else whole)
 
-def _download(url: str, sha256: str | None, path: Path, progress: BytesProgress) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    hasher = hashlib.sha256()
-    with _part(path) as part:
-        try:
-            request = urllib.request.Request(url, headers={"User-Agent": "neuralib"})  # noqa: S310 - https, ours
-            with urllib.request.urlopen(request, timeout=READ_TIMEOUT_S) as reply:  # noqa: S310
-                total, done = int(reply.headers.get("Content-Length") or 0), 0
-                while block := reply.read(BLOCK):
-                    part.write(block)
-                    hasher.update(block)
-                    done += len(block)
-                    progress(done, total)
-        except OSError as error:
-            raise WeightsUnavailable(f"{urlsplit(url).hostname} broke off: {error}") from error
-        if total and done != total:
-            raise WeightsUnavailable(f"{urlsplit(url).hostname} sent {done} of {total} bytes")
-        if sha256 is not None and hasher.hexdigest() != sha256:
-            raise WeightsChecksumMismatch(f"{path.name} has sha256 {hasher.hexdigest()}, not {sha256}")
-        part.flush()
-        Path(part.name).replace(path)
+    return count
 
 
 @contextmanager

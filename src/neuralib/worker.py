@@ -305,6 +305,7 @@ def make_resolver(settings: Settings, cache: Any) -> Resolver:
         offline=settings.weights.offline,
         commercial_safe=settings.weights.commercial_safe,
         allow_untrained=settings.weights.allow_untrained,
+        mirror=settings.weights.mirror,
     )
 
 

@@ -1,18 +1,19 @@
 """Weights are found in one order, held to their digests, and named with source and licence."""
 
 import hashlib
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from hub import local_hub
 from neuralib.errors import (
     ModelLicenseForbidden,
+    NothingToFetch,
+    Offline,
     UnknownModel,
     WeightsChecksumMismatch,
     WeightsUnavailable,
 )
-from neuralib.weights import Bundled, Checkpoint, Hub, Resolver, Untrained, Wheel, _download
+from neuralib.weights import Bundled, Checkpoint, Hub, Resolver, Untrained, Wheel
 
 CONTENT = b"weights" * 1000
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -159,36 +160,90 @@ def test_the_outlook_tells_what_would_be_tried(tmp_path, bundled):
     assert [c.name for c, _ in Resolver(tmp_path, offline=True).outlook("m", both)] == ["small"]
 
 
-class Files(BaseHTTPRequestHandler):
-    """Sends CONTENT, or half of it."""
+# ── pulls ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(CONTENT)))
-        self.end_headers()
-        self.wfile.write(CONTENT if self.path == "/whole.bin" else CONTENT[: len(CONTENT) // 2])
-
-    def log_message(self, *_):
-        pass
+HUB = Hub(("https://hub.invalid/a/one.bin", "https://hub.invalid/a/two.bin"), (SHA, None), "m")
 
 
 @pytest.fixture
 def hub():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with local_hub() as hub:
+        hub.files = {"/a/one.bin": CONTENT, "/a/two.bin": b"two" * 50}
+        yield hub
 
 
-def test_a_download_is_whole_or_not_there(tmp_path, hub):
+def test_a_mirror_is_asked_in_place_of_the_hub_and_all_files_are_counted(tmp_path, hub):
     counted = []
-    _download(f"{hub}/whole.bin", SHA, tmp_path / "a" / "whole.bin", lambda *c: counted.append(c))
-    assert (tmp_path / "a" / "whole.bin").read_bytes() == CONTENT
-    assert counted[-1] == (len(CONTENT), len(CONTENT))
+    big = checkpoint("big", HUB)
+    weights = Resolver(tmp_path, mirror=hub.url + "/").pull("m", big, lambda *c: counted.append(c))
+    assert (weights.source, [path.name for path in weights.files]) == ("hub", ["one.bin", "two.bin"])
+    whole = len(CONTENT) + 150
+    assert {total for _, total in counted} == {whole}
+    assert counted[-1] == (whole, whole)
+    assert counted == sorted(counted)
+
+
+def test_a_pull_of_what_is_here_downloads_nothing(tmp_path, hub):
+    resolver = Resolver(tmp_path, mirror=hub.url)
+    first = resolver.pull("m", checkpoint("big", HUB))
+    asked = len(hub.asked)
+    again = resolver.pull("m", checkpoint("big", HUB))
+    assert (again.source, again.sha256, len(hub.asked)) == ("cache", first.sha256, asked)
+
+
+def test_a_pull_mends_a_file_that_changed(tmp_path, hub):
+    resolver = Resolver(tmp_path, mirror=hub.url)
+    resolver.pull("m", checkpoint("big", HUB))
+    (tmp_path / "m" / "one.bin").write_bytes(b"rotten")
+    assert resolver.pull("m", checkpoint("big", HUB)).source == "hub"
+    assert (tmp_path / "m" / "one.bin").read_bytes() == CONTENT
+
+
+def test_a_pull_asks_a_hub_that_was_away_a_moment_ago(tmp_path, hub):
+    resolver, big = Resolver(tmp_path, mirror=hub.url), checkpoint("big", HUB)
+    files, hub.files = hub.files, {}
     with pytest.raises(WeightsUnavailable):
-        _download(f"{hub}/half.bin", SHA, tmp_path / "b" / "half.bin", lambda *_: None)
-    with pytest.raises(WeightsChecksumMismatch):
-        _download(f"{hub}/whole.bin", "0" * 64, tmp_path / "b" / "whole.bin", lambda *_: None)
-    assert not list((tmp_path / "b").iterdir())
+        resolver.resolve("m", [big])
+    hub.files = files
+    assert resolver.pull("m", big).source == "hub"
+
+
+def test_what_may_not_be_pulled_is_refused_before_anybody_is_asked(tmp_path, hub, bundled):
+    theirs = checkpoint("big", HUB, commercial_use=False)
+    with pytest.raises(ModelLicenseForbidden):
+        Resolver(tmp_path, mirror=hub.url, commercial_safe=True).pull("m", theirs)
+    with pytest.raises(Offline):
+        Resolver(tmp_path, mirror=hub.url, offline=True).pull("m", theirs)
+    with pytest.raises(NothingToFetch):
+        Resolver(tmp_path, mirror=hub.url).pull("m", checkpoint("small", bundled))
+    assert hub.asked == []
+
+
+def test_the_standing_tells_what_is_here_and_whether_it_was_read(tmp_path, hub, bundled):
+    resolver, big = Resolver(tmp_path / "cache", mirror=hub.url), checkpoint("big", HUB)
+    away = resolver.standing("m", big)
+    assert (away.source, away.bytes, away.partial_bytes, away.sha256) == (None, None, 0, None)
+    hub.breaks_after = 100
+    with pytest.raises(WeightsUnavailable):
+        resolver.pull("m", big)
+    assert resolver.standing("m", big).partial_bytes == 500
+    hub.breaks_after = None
+    pulled = resolver.pull("m", big)
+    here = resolver.standing("m", big)
+    assert (here.source, here.bytes, here.partial_bytes) == ("cache", len(CONTENT) + 150, 0)
+    assert here.sha256 == pulled.sha256
+    assert Resolver(tmp_path / "cache").standing("m", big).sha256 is None, "nobody has read it yet"
+    (tmp_path / "cache" / "m" / "two.bin").write_bytes(b"anew")
+    assert resolver.standing("m", big).sha256 is None
+    small = resolver.standing("m", checkpoint("small", bundled))
+    assert (small.source, small.bytes) == ("bundled", len(CONTENT))
+
+
+def test_the_choice_is_the_first_that_is_here(tmp_path, hub, bundled):
+    both = [checkpoint("big", HUB), checkpoint("small", bundled, demo=True)]
+    resolver = Resolver(tmp_path, mirror=hub.url)
+    assert resolver.choice("m", both).demo
+    resolver.pull("m", both[0])
+    assert resolver.choice("m", both).name == "big"
+    assert resolver.choice("m", both, "small").name == "small"
+    assert resolver.choice("m", both, "unknown") is None

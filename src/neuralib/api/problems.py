@@ -41,6 +41,8 @@ STATUS: Mapping[type[NeuralibError], int] = {
     errors.DependencyFailed: 409,
     errors.AssetInUse: 409,
     errors.NotAnalysed: 409,
+    errors.NothingToFetch: 409,
+    errors.Offline: 409,
     errors.Cancelled: 409,
     errors.Gone: 410,
     errors.AssetEvicted: 410,

@@ -148,6 +148,7 @@ CHECKPOINTS = (
         title="Small Hybrid Demucs, trained by us on synthetic songs",
         license="MIT",
         commercial_use=True,
+        demo=True,
         sources=(
             Bundled(
                 Path(__file__).parents[1] / "bundled" / "hdemucs_mini.safetensors",
