@@ -93,6 +93,9 @@ def _kit_hits(hits: list[compose.Hit], sounds: Sounds, rng: Rng, frames: int) ->
     if rng.uniform() < 0.6 or not sounds.synthesis:
         kit["kick"] = sources.sample(str(rng.choice(sounds.kicks))).mean(axis=0)
         kit["snare"] = sources.sample(str(rng.choice(sounds.snares))).mean(axis=0)
+    for piece, names in sounds.pieces.items():
+        if rng.uniform() < 0.6:
+            kit[piece] = sources.sample(str(rng.choice(names))).mean(axis=0)
     pans = {p: rng.uniform(-0.4, 0.4) if p not in {"kick", "snare"} else 0.0 for p in kit}
     gains = {
         p: rng.uniform(0.5, 1.0) * (0.5 if p in {"hat", "open", "ride", "shaker", "crash"} else 1)
@@ -284,15 +287,29 @@ def render(split: str, index: int, banks: Path, seconds: float = SECONDS) -> NDA
     return np.round(done * (32000 / max(loudest, 1e-6)) if loudest > 0.97 else done * 32767).astype(np.int16)
 
 
+def render_alone(stem: str, index: int) -> NDArrayInt16:
+    """One stem of a song that has no others, (2, frames): training puts it into company."""
+    rng = np.random.default_rng([14, STEMS.index(stem), index])
+    song, frames = compose.plan(rng, SECONDS), int(SECONDS * RATE)
+    if stem == "drums":
+        x = render_drums(song, sources.ALONE, rng, frames)
+    elif stem == "bass":
+        x, _ = render_bass(song, sources.ALONE, rng, frames)
+    else:
+        x = render_other(song, sources.ALONE, rng, frames)
+    done = finish(x, stem, rng)
+    return np.round(done * (32000 / max(float(np.abs(done).max()), 1.0))).astype(np.int16)
+
+
 NDArrayInt16 = np.ndarray[tuple[int, int, int], np.dtype[np.int16]]
 
 
-def _write(split: str, banks: Path, out: Path, index: int) -> int:
-    target = out / split / f"{index:05d}.npy"
+def _write(split: str, alone: str, banks: Path, out: Path, index: int) -> int:
+    target = out / split / alone / f"{index:05d}.npy"
     if not target.exists():
         draft = target.with_suffix(".tmp")
         with draft.open("wb") as file:
-            np.save(file, render(split, index, banks))
+            np.save(file, render_alone(alone, index) if alone else render(split, index, banks))
         draft.rename(target)
     return index
 
@@ -301,6 +318,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="where songs and the phrase banks live")
     parser.add_argument("--split", choices=SPLITS, default="train")
+    parser.add_argument(
+        "--alone", default="", choices=("drums", "bass", "other"), help="this stem and no other, for training"
+    )
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--workers", type=int, default=2)
@@ -308,10 +328,10 @@ def main() -> None:
     banks = args.out / "bank"
     voice.build_bank(banks / "train", sources.TRAIN, 420, 1)
     voice.build_bank(banks / "held_out", sources.HELD_OUT, 80, 2)
-    (args.out / args.split).mkdir(parents=True, exist_ok=True)
+    (args.out / args.split / args.alone).mkdir(parents=True, exist_ok=True)
     todo = range(args.first, args.first + args.count)
     with ProcessPoolExecutor(args.workers) as pool:
-        for index in pool.map(partial(_write, args.split, banks, args.out), todo):
+        for index in pool.map(partial(_write, args.split, args.alone, banks, args.out), todo):
             print(args.split, index, flush=True)
 
 

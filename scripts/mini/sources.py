@@ -10,7 +10,7 @@ import functools
 import os
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import mido
@@ -66,6 +66,7 @@ class Sounds:
     snares: tuple[str, ...]
     voices: tuple[str, ...]
     synthesis: float  # how often an instrument is ours rather than a soundfont's
+    pieces: dict[str, tuple[str, ...]] = field(default_factory=dict)  # more recorded parts of a kit
 
 
 _ESPEAK_TRAIN = (
@@ -97,6 +98,23 @@ TRAIN = Sounds(
             "festival:kal_diphone"),
     synthesis=0.5,
 )  # fmt: skip
+
+ALONE = replace(
+    TRAIN,
+    snares=(*TRAIN.snares, "elec_filt_snare"),
+    pieces={
+        "hat": ("drum_cymbal_closed", "drum_cymbal_pedal", "elec_tick", "elec_cymbal"),
+        "open": ("drum_cymbal_open", "drum_splash_soft", "elec_cymbal"),
+        "ride": ("drum_cymbal_soft", "drum_cymbal_open"),
+        "crash": ("drum_cymbal_hard", "drum_splash_hard"),
+        "low": ("drum_tom_lo_hard", "drum_tom_lo_soft", "elec_fuzz_tom", "tabla_ghe1"),
+        "mid": ("drum_tom_mid_hard", "drum_tom_mid_soft", "tabla_na", "elec_wood"),
+        "high": ("drum_tom_hi_hard", "drum_tom_hi_soft", "tabla_tas1", "drum_cowbell"),
+        "rim": ("elec_wood", "perc_till", "elec_pop", "tabla_te1"),
+        "shaker": ("elec_tick", "glitch_perc1", "glitch_perc3"),
+    },
+)  # fmt: skip
+"""For stems that are rendered alone: more of the same set's recorded drums."""
 
 HELD_OUT = Sounds(
     fonts=(TIM,),

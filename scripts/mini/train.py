@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import multiprocessing
 import queue
 import threading
@@ -23,16 +24,18 @@ import numpy as np
 import torch
 from compose import STEMS
 from demucs.hdemucs import HDemucs
-from demucs.spec import spectro
+from objective import Objective, spectra
+from scipy import signal
 from synth import RATE, Audio, Rng
 
 FRAMES = RATE
 """Windows of a second: per CPU second, many short ones teach more than half as many of two."""
-FLOOR = 0.1
-"""Windows that come out better than 10 dB teach less."""
-BF16 = bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
-"""Where the CPU has tiles for it: elsewhere bf16 is slower than fp32."""
+ROUNDS = 2
+"""Mixes made of one batch's spectra, which cost a sixth of a step."""
+PIVOTS = (500.0, 120.0, 700.0, 900.0)
+"""Hz at which a tilt leaves a stem as loud as it was, in STEMS order."""
 Stack = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 class Songs:
@@ -41,6 +44,7 @@ class Songs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.songs: list[np.ndarray[tuple[int, ...], np.dtype[np.int16]]] = []
+        self.alone: dict[str, list[np.ndarray[tuple[int, ...], np.dtype[np.int16]]]] = {s: [] for s in STEMS}
         self.names: set[Path] = set()
         self.refresh()
 
@@ -48,88 +52,103 @@ class Songs:
         for path in sorted(set(self.folder.glob("*.npy")) - self.names):
             self.songs.append(np.load(path, mmap_mode="r"))
             self.names.add(path)
+        for stem, found in self.alone.items():
+            for path in sorted(set((self.folder / stem).glob("*.npy")) - self.names):
+                found.append(np.load(path, mmap_mode="r"))
+                self.names.add(path)
 
-    def _cut(self, stem: int, song: int, at: int, rng: Rng) -> Audio:
-        data = self.songs[song][stem]
-        if rng.uniform() > 0.3:
-            return np.asarray(data[:, at : at + FRAMES], dtype=np.float32) / 32768
-        ratio = float(rng.uniform(0.87, 1.16))
-        size = min(int(FRAMES * ratio) + 2, data.shape[1] - at)
-        x = np.asarray(data[:, at : at + size], dtype=np.float32) / 32768
-        where = np.arange(FRAMES) * (size - 1) / FRAMES
-        low = where.astype(np.int64)
-        part = (where - low).astype(np.float32)
-        return x[:, low] * (1 - part) + x[:, low + 1] * part
+    def _take(self, stem: int, rng: Rng, frames: int) -> Audio:
+        """`frames` of a stem of any song, or of the stems that were rendered alone."""
+        alone = self.alone[STEMS[stem]]
+        if alone and rng.uniform() < 0.5:
+            data = alone[int(rng.integers(len(alone)))]
+        else:
+            data = self.songs[int(rng.integers(len(self.songs)))][stem]
+        at = int(rng.integers(data.shape[1] - frames))
+        return np.asarray(data[:, at : at + frames], dtype=np.float32) / 32768
+
+    def _varied(self, stem: int, rng: Rng) -> Audio:
+        """A window of one stem, often played faster or slower; drums by more, sharpened, or two at once."""
+        drums = STEMS[stem] == "drums"
+        low, high = (0.72, 1.38) if drums else (0.84, 1.19)
+        ratio = float(rng.uniform(low, high)) if rng.uniform() < 0.6 else 1.0
+        x = resampled(self._take(stem, rng, int(FRAMES * ratio) + 2), ratio)
+        if drums and rng.uniform() < 0.15:
+            x = x + np.float32(rng.uniform(0.3, 1)) * self._take(stem, rng, FRAMES)
+        if drums and rng.uniform() < 0.35:
+            x = sharpened(x, float(rng.uniform(-0.4, 0.7)))
+        return x
 
     def window(self, rng: Rng) -> Stack:
-        """(4, 2, FRAMES): one song's stems, or four songs' (60 %), with random gain, sign and sides."""
-        remix = rng.uniform() < 0.6
-        song = int(rng.integers(len(self.songs)))
-        at = int(rng.integers(self.songs[song].shape[2] - int(FRAMES * 1.2)))
+        """(4, 2, FRAMES): one song's stems at one time, or four songs' (half of the windows)."""
         out = np.empty((len(STEMS), 2, FRAMES), dtype=np.float32)
+        if rng.uniform() < 0.5:
+            song = self.songs[int(rng.integers(len(self.songs)))]
+            at = int(rng.integers(song.shape[2] - FRAMES))
+            out[:] = song[:, :, at : at + FRAMES] / np.float32(32768)
+        else:
+            for stem in range(len(STEMS)):
+                out[stem] = self._varied(stem, rng)
         for stem in range(len(STEMS)):
-            if remix:
-                song = int(rng.integers(len(self.songs)))
-                at = int(rng.integers(self.songs[song].shape[2] - int(FRAMES * 1.2)))
-                x = self._cut(stem, song, at, rng)
-            else:
-                x = np.asarray(self.songs[song][stem][:, at : at + FRAMES], dtype=np.float32) / 32768
-            gain = 10 ** (rng.uniform(-6, 4) / 20) * (1 if rng.uniform() < 0.5 else -1)
-            if rng.uniform() < 0.06:
-                gain = 0.0
-            out[stem] = np.float32(gain) * (x[::-1] if rng.uniform() < 0.5 else x)
+            if rng.uniform() < 0.5:
+                out[stem] = out[stem, ::-1].copy()
         return out
 
 
-def batches(songs: Songs, size: int, seed: int) -> queue.Queue[torch.Tensor]:
-    """A thread that keeps four batches ready."""
+def resampled(x: Audio, ratio: float) -> Audio:
+    """FRAMES of `x` played `ratio` times as fast, by straight lines between samples."""
+    if ratio == 1.0:
+        return x[:, :FRAMES]
+    where = np.arange(FRAMES) * ratio
+    low = where.astype(np.int64)
+    part = (where - low).astype(np.float32)
+    return x[:, low] * (1 - part) + x[:, low + 1] * part
+
+
+def sharpened(x: Audio, amount: float) -> Audio:
+    """Attacks louder than what rings after them (above 0), or the other way round."""
+    level = np.abs(x).max(axis=0)
+    fast, slow = (signal.lfilter([1 - k], [1, -k], level) + 1e-4 for k in (0.995, 0.9995))
+    gain = np.clip((fast / slow) ** amount, 0.1, 4)
+    return (x * gain).astype(np.float32)
+
+
+def colours(size: int, bins: int, rng: Rng) -> Stack:
+    """(size, 4, bins): what stems are multiplied by: level, sign, often a tilt and two broad peaks or dips."""
+    octaves = np.log2(np.maximum(np.arange(bins), 0.5) * RATE / 2 / bins)
+    shape = (size, len(STEMS), 1)
+    tilt = rng.normal(0, 1.0, shape).clip(-2, 2) * (octaves - np.log2(PIVOTS)[:, None]).clip(-4, 4)
+    for _ in range(2):
+        centre, width = rng.uniform(6, 13.5, shape), rng.uniform(0.4, 1.6, shape)
+        tilt = tilt + rng.uniform(-6, 6, shape) * np.exp(-(((octaves - centre) / width) ** 2))
+    level = rng.uniform(-6, 4, shape) + tilt * (rng.uniform(size=shape) < 0.6)
+    sign = rng.choice([-1, 1], shape) * (rng.uniform(size=shape) > 0.06)
+    return (sign * 10 ** (level / 20)).astype(np.float32)
+
+
+def batches(songs: Songs, size: int, seed: int, network: HDemucs) -> Iterator[Batch]:
+    """Spectra and colours without end: each batch as it was cut, then with its stems in other company.
+
+    A thread cuts while the network learns.
+    """
     ready: queue.Queue[torch.Tensor] = queue.Queue(maxsize=4)
 
     def produce() -> None:
         rng = np.random.default_rng(seed)
-        count = 0
-        while True:
+        for count in itertools.count(1):
             ready.put(torch.from_numpy(np.stack([songs.window(rng) for _ in range(size)])))
-            count += 1
             if count % 50 == 0:
                 songs.refresh()
 
     threading.Thread(target=produce, daemon=True).start()
-    return ready
-
-
-class Trainee(HDemucs):
-    """The same network from the mix's STFT to the magnitudes that it puts on the mix's phase."""
-
-    def _spec(self, x: torch.Tensor) -> torch.Tensor:
-        return x
-
-    def _mask(self, z: torch.Tensor, m: torch.Tensor) -> torch.Tensor:  # noqa: ARG002 - the phase comes later
-        return m
-
-    def _ispec(self, z: torch.Tensor, length: int | None = None, scale: int = 0) -> torch.Tensor:  # noqa: ARG002
-        return z
-
-
-def loss_of(network: Trainee, stems: torch.Tensor) -> torch.Tensor:
-    """The error of the stems that add up to the mix, in dB of each stem's energy. `stems`: (batch, 4, 2, frames).
-
-    That is the figure we are measured by, per window: the STFT's windows overlap evenly, so that its squares add up to
-    those in time, and what a magnitude on the mix's phase cannot say is a constant. No inverse STFT is needed.
-    """
-    with torch.no_grad():
-        z = spectro(stems, network.nfft, network.hop_length)[..., :-1, :]
-        mix = z.sum(1)
-        loudness = mix.abs()
-        wanted = (z * (mix / (loudness + 1e-8)).conj()[:, None]).real
-        energy = z.abs().square().sum((2, 3, 4))
-        beyond = energy - wanted.square().sum((2, 3, 4))
-        usual = 0.75 * energy.mean() + 0.25 * energy
-    with torch.autocast("cpu", torch.bfloat16, enabled=BF16):
-        said = network(mix).float()
-    said = said + (loudness[:, None] - said.sum(1, keepdim=True)) / len(STEMS)
-    error = (said - wanted).square().sum((2, 3, 4)) + beyond
-    return 10 * torch.log10(error / usual + FLOOR).mean()
+    rng = np.random.default_rng([seed, 1])
+    while True:
+        z = spectra(ready.get(), network)
+        for turn in range(ROUNDS):
+            if turn:
+                order = np.stack([rng.permutation(size) for _ in STEMS], axis=1)
+                z = z[torch.from_numpy(order), torch.arange(len(STEMS))]
+            yield z, torch.from_numpy(colours(size, z.shape[3], rng))
 
 
 def cuts(folder: Path, seconds: int = 9) -> list[torch.Tensor]:
@@ -157,30 +176,30 @@ def scores(network: torch.nn.Module, tests: list[torch.Tensor]) -> list[float]:
     return [round(float(x), 2) for x in np.nanmean(np.array(found), axis=0)]
 
 
-def descend(network: Trainee, optimizer: torch.optim.Optimizer, stems: torch.Tensor, rate: float) -> float:
+def descend(objective: Objective, optimizer: torch.optim.Optimizer, batch: Batch, rate: float) -> float:
     """One step; returns the loss."""
     for group in optimizer.param_groups:
         group["lr"] = rate
-    loss = loss_of(network, stems)
+    loss = objective(*batch)
     optimizer.zero_grad()
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+    torch.nn.utils.clip_grad_norm_(objective.network.parameters(), 5.0)
     optimizer.step()
     return loss.item()
 
 
-def assist(network: Trainee, songs: Path, batch: int, seed: int, rate: Any, steps: Any, done: Any) -> None:
+def assist(network: HDemucs, songs: Path, batch: int, seed: int, rate: Any, steps: Any, done: Any) -> None:
     """A process that takes steps on the shared weights without locks (Hogwild!, Recht et al. 2011).
 
     Two processes of one thread make half as many steps again as one of two threads, which wait for each other.
     """
     torch.set_num_threads(1)
     optimizer = torch.optim.Adam(network.parameters(), lr=rate.value)
-    feed = batches(Songs(songs), batch, seed)
+    feed, objective = batches(Songs(songs), batch, seed, network), Objective(network)
     mine = 0
     parent = multiprocessing.parent_process()
     while not done.is_set() and parent is not None and parent.is_alive():
-        descend(network, optimizer, feed.get(), rate.value * min(1.0, (mine + 1) / 30))
+        descend(objective, optimizer, next(feed), rate.value * min(1.0, (mine + 1) / 30))
         mine += 1
         with steps.get_lock():
             steps.value += 1
@@ -193,7 +212,7 @@ class Training:
         torch.manual_seed(0)
         run.mkdir(parents=True, exist_ok=True)
         self.run, self.rate, self.batch = run, rate, batch
-        self.network, self.average = Trainee(**model.KWARGS), model.build().eval()
+        self.network, self.average = model.build(), model.build().eval()
         self.average.load_state_dict(self.network.state_dict())
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=rate)
         self.steps, self.minutes = torch.multiprocessing.get_context("spawn").Value("i", 0), 0.0
@@ -208,16 +227,17 @@ class Training:
             self.optimizer.load_state_dict(kept["optimizer"])
             self.steps.value, self.minutes = kept["step"], kept["minutes"]
         self.network.train().share_memory()
+        self.objective = Objective(self.network)
 
     def rate_now(self, share: float) -> float:
         return self.rate * share * min(1.0, (self.steps.value + 1) / 30)
 
-    def step(self, stems: torch.Tensor, share: float) -> float:
+    def step(self, batch: Batch, share: float) -> float:
         """One step at `share` of the learning rate; returns the loss."""
-        loss = descend(self.network, self.optimizer, stems, self.rate_now(share))
+        loss = descend(self.objective, self.optimizer, batch, self.rate_now(share))
         with self.steps.get_lock():
             self.steps.value += 1
-        keep = min(0.993, self.steps.value / (self.steps.value + 9))
+        keep = min(0.996, self.steps.value / (self.steps.value + 9))
         with torch.no_grad():
             for a, b in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 a.lerp_(b, 1 - keep)
@@ -265,14 +285,16 @@ def train(
 ) -> None:
     """Go on for `minutes`; after every `every` of them keep the trunk, export the average and print its scores."""
     tests = {split: cuts(data / split) for split in ("in_domain", "out_of_domain")}
-    feed = batches(Songs(data / "train"), training.batch, seed=training.steps.value + 1)
+    feed = batches(Songs(data / "train"), training.batch, training.steps.value + 1, training.network)
+    if (likeness := training.objective.trusted(next(feed)[0])) < 0.99:
+        raise SystemExit(f"the gradient is wrong (cosine {likeness:.2f}): try another --batch")
     begin = last = time.monotonic()
     recent, said = deque[float](maxlen=50), time.monotonic()
     with assistants(training, data / "train", helpers) as rate:
         while (now := (time.monotonic() - begin) / 60) < minutes:
             share = float(np.clip((minutes - now) / cooldown, 0.01, 1))
             rate.value = training.rate_now(share)
-            recent.append(training.step(feed.get(), share))
+            recent.append(training.step(next(feed), share))
             if time.monotonic() - said > 60:
                 said = time.monotonic()
                 at = training.minutes + now
