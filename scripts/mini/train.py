@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from compose import STEMS
 from demucs.hdemucs import HDemucs
+from muon import optimizers
 from objective import Objective, spectra
 from scipy import signal
 from synth import RATE, Audio, Rng
@@ -176,16 +177,23 @@ def scores(network: torch.nn.Module, tests: list[torch.Tensor]) -> list[float]:
     return [round(float(x), 2) for x in np.nanmean(np.array(found), axis=0)]
 
 
-def descend(objective: Objective, optimizer: torch.optim.Optimizer, batch: Batch, rate: float) -> float:
-    """One step; returns the loss."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    loss = objective(*batch)
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(objective.network.parameters(), 5.0)
-    optimizer.step()
-    return loss.item()
+class Descent:
+    """Steps on one network's weights."""
+
+    def __init__(self, network: HDemucs, rate: float) -> None:
+        self.objective, self.optimizers = Objective(network), optimizers(network, rate)
+
+    def step(self, batch: Batch, rate: float) -> float:
+        """One step; returns the loss."""
+        loss = self.objective(*batch)
+        self.objective.network.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.objective.network.parameters(), 5.0)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+        return loss.item()
 
 
 def assist(network: HDemucs, songs: Path, batch: int, seed: int, rate: Any, steps: Any, done: Any) -> None:
@@ -194,12 +202,11 @@ def assist(network: HDemucs, songs: Path, batch: int, seed: int, rate: Any, step
     Two processes of one thread make half as many steps again as one of two threads, which wait for each other.
     """
     torch.set_num_threads(1)
-    optimizer = torch.optim.Adam(network.parameters(), lr=rate.value)
-    feed, objective = batches(Songs(songs), batch, seed, network), Objective(network)
+    feed, descent = batches(Songs(songs), batch, seed, network), Descent(network, rate.value)
     mine = 0
     parent = multiprocessing.parent_process()
     while not done.is_set() and parent is not None and parent.is_alive():
-        descend(objective, optimizer, next(feed), rate.value * min(1.0, (mine + 1) / 30))
+        descent.step(next(feed), rate.value * min(1.0, (mine + 1) / 30))
         mine += 1
         with steps.get_lock():
             steps.value += 1
@@ -214,7 +221,7 @@ class Training:
         self.run, self.rate, self.batch = run, rate, batch
         self.network, self.average = model.build(), model.build().eval()
         self.average.load_state_dict(self.network.state_dict())
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=rate)
+        self.descent = Descent(self.network, rate)
         self.steps, self.minutes = torch.multiprocessing.get_context("spawn").Value("i", 0), 0.0
         self.trunk = run / "trunk.pt"
         if start:
@@ -224,17 +231,17 @@ class Training:
             kept = torch.load(self.trunk, weights_only=True)
             self.network.load_state_dict(kept["network"])
             self.average.load_state_dict(kept["average"])
-            self.optimizer.load_state_dict(kept["optimizer"])
+            for optimizer, state in zip(self.descent.optimizers, kept["optimizers"], strict=True):
+                optimizer.load_state_dict(state)
             self.steps.value, self.minutes = kept["step"], kept["minutes"]
         self.network.train().share_memory()
-        self.objective = Objective(self.network)
 
     def rate_now(self, share: float) -> float:
         return self.rate * share * min(1.0, (self.steps.value + 1) / 30)
 
     def step(self, batch: Batch, share: float) -> float:
         """One step at `share` of the learning rate; returns the loss."""
-        loss = descend(self.objective, self.optimizer, batch, self.rate_now(share))
+        loss = self.descent.step(batch, self.rate_now(share))
         with self.steps.get_lock():
             self.steps.value += 1
         keep = min(0.996, self.steps.value / (self.steps.value + 9))
@@ -246,7 +253,7 @@ class Training:
     def keep(self, minutes: float) -> None:
         draft = self.trunk.with_suffix(".tmp")
         state = {"network": self.network.state_dict(), "average": self.average.state_dict()}
-        state |= {"optimizer": self.optimizer.state_dict(), "step": self.steps.value}
+        state |= {"optimizers": [o.state_dict() for o in self.descent.optimizers], "step": self.steps.value}
         torch.save(state | {"minutes": self.minutes + minutes}, draft)
         draft.rename(self.trunk)
 
@@ -286,7 +293,7 @@ def train(
     """Go on for `minutes`; after every `every` of them keep the trunk, export the average and print its scores."""
     tests = {split: cuts(data / split) for split in ("in_domain", "out_of_domain")}
     feed = batches(Songs(data / "train"), training.batch, training.steps.value + 1, training.network)
-    if (likeness := training.objective.trusted(next(feed)[0])) < 0.99:
+    if (likeness := training.descent.objective.trusted(next(feed)[0])) < 0.99:
         raise SystemExit(f"the gradient is wrong (cosine {likeness:.2f}): try another --batch")
     begin = last = time.monotonic()
     recent, said = deque[float](maxlen=50), time.monotonic()
