@@ -8,7 +8,7 @@ RUN npm ci
 COPY web ./
 RUN npx vite build
 
-FROM python:3.11.14-slim-bookworm AS base
+FROM python:3.11.15-slim-bookworm AS base
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 COPY pyproject.toml README.md LICENSE ./

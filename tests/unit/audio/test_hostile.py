@@ -75,6 +75,18 @@ async def test_a_film_without_sound_has_no_audio_stream(media, outcome):
     assert "no audio stream" in error.detail
 
 
+@pytest.mark.parametrize("codec", [b"MAC3", b"MAC6"])
+async def test_a_codec_that_is_not_on_the_list_never_decodes(media, outcome, codec):
+    """The shape of CVE-2026-66039: sizes of packets whose product overflows in a decoder that nobody needs."""
+    shape = struct.pack(">d4s5I", 44_100.0, codec, 0, 0x2AAA_AAAC, 6, 2, 16)
+    data = b"data" + struct.pack(">qI", 4 + 4096, 0) + bytes(4096)
+    error = await outcome(
+        media.bytes("mace.caf", b"caff\0\1\0\0desc" + struct.pack(">q", len(shape)) + shape + data)
+    )
+    assert isinstance(error, UnsupportedAudio)
+    assert "mace" in error.detail
+
+
 async def test_no_bytes_no_samples_and_no_file_are_three_answers(media, outcomes):
     empty = np.zeros((2, 0), np.float32)
     os.mkfifo(media.folder / "pipe")
