@@ -78,15 +78,15 @@ class _Answers(BaseHTTPRequestHandler):
         return None
 
     def _send(self, content: bytes) -> None:
-        hub = self.hub
+        hub, after = self.hub, self.hub.waits_after
         try:
             if hub.breaks_after is not None and len(content) > hub.breaks_after:
                 self.wfile.write(content[: hub.breaks_after])
-            elif hub.waits_after is not None and len(content) > hub.waits_after:
-                self.wfile.write(content[: hub.waits_after])
+            elif after is not None and len(content) > after:
+                self.wfile.write(content[:after])
                 hub.waiting.set()
                 hub.go_on.wait(60)
-                self.wfile.write(content[hub.waits_after :])
+                self.wfile.write(content[after:])
             else:
                 self.wfile.write(content)
         except OSError:

@@ -250,6 +250,7 @@ def _open(url: str, headers: dict[str, str], method: str = "GET") -> Iterator[An
         reply = urllib.request.urlopen(request, timeout=READ_TIMEOUT_S)  # noqa: S310
     except urllib.error.HTTPError as error:
         if error.code != 416:
+            error.close()
             raise WeightsUnavailable(f"{urlsplit(url).hostname} answered {error.code}") from error
         reply = error
     except (OSError, HTTPException) as error:

@@ -70,3 +70,30 @@ class Progress:
             else None,
             "updated_at": stamp(datetime.now(UTC)),
         }
+
+
+@dataclass(slots=True)
+class Fetching(Progress):
+    """How far a download is, in bytes."""
+
+    stage: str = "download"
+
+    def as_dict(self) -> dict[str, Any]:
+        pace = self._pace() if self.stage == "download" else None
+        since = self.clock() - self._marks[-1][0] if self._marks else 0.0
+        share = self.done / self.total if self.total else 0.0
+        return {
+            "fraction": 1.0 if self.stage == "done" else round(share, 4),
+            "stage": self.stage,
+            "stage_index": int(self.stage == "done"),
+            "stages": ["download"],
+            "done": self.done,
+            "total": self.total,
+            "unit": "bytes",
+            "rate_x": None,
+            "bytes_per_s": round(1 / pace) if pace else None,
+            "eta_s": round(max(0.0, pace * (self.total - self.done) - since), 1)
+            if pace and self.total
+            else None,
+            "updated_at": stamp(datetime.now(UTC)),
+        }

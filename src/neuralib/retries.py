@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from . import jobs
+from . import jobs, pulls
 from .db import assets as asset_rows
 from .db import jobs as job_rows
 from .entities import JobInput, JobState
@@ -30,6 +30,8 @@ async def retry(
         before = await job_rows.get(db, owner, job)
         if before.state not in TERMINAL - {JobState.SUCCEEDED}:
             raise JobNotRetryable(f"job {job} is {before.state.value}")
+        if before.operation == pulls.OPERATION:
+            raise JobNotRetryable("ask for the weights to be pulled again")
         if REBUILDS in before.output:
             raise JobNotRetryable("ask for the asset to be rebuilt again")
         try:

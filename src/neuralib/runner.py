@@ -191,6 +191,8 @@ class Runner:
     def _load(self, checkpoint: str) -> Loaded:
         self._busy_until = float("inf")
         try:
+            if checkpoint in self._loaded and self._surpassed(checkpoint):
+                self._drop(checkpoint, "others are here now")
             if checkpoint in self._loaded:
                 self._loaded.move_to_end(checkpoint)
                 return self._loaded[checkpoint]
@@ -204,6 +206,14 @@ class Runner:
             return loaded
         finally:
             self._busy_until = time.monotonic()
+
+    def _surpassed(self, checkpoint: str) -> bool:
+        """Whether weights that nobody named are not the first ones that are here any more: better ones were fetched."""
+        weights = self._loaded[checkpoint].weights
+        if checkpoint != AUTO or weights is None:
+            return False
+        choice = self._resolver.choice(self.model, self._class.checkpoints)
+        return choice is not None and choice.name != weights.name
 
     def _resolve(self, checkpoint: str) -> Weights | None:
         try:
@@ -380,7 +390,10 @@ class Runner:
         return True
 
     def _drop_oldest(self, reason: str) -> None:
-        name, loaded = self._loaded.popitem(last=False)
+        self._drop(next(iter(self._loaded)), reason)
+
+    def _drop(self, name: str, reason: str) -> None:
+        loaded = self._loaded.pop(name)
         try:
             loaded.executor.unload()
         except Exception:

@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,11 +25,13 @@ from .db import jobs as rows
 from .entities import Job
 from .errors import Cancelled, Interrupted, NeuralibError, Unavailable
 from .execution import Execution
+from .pulling import Pulling
+from .pulls import OPERATION as PULL
 from .queues import Bells
 from .residency import Residency
 from .runner import Runner
 from .services import Services, required_urls
-from .weights import Resolver
+from .weights import AUTO, Resolver
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +64,7 @@ class Worker:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         self._services = services
         self._lease = timedelta(seconds=settings.worker.lease_s)
+        self._resolver = resolver
         residency = Residency(settings.device.memory_mib << 20)
         self._runners = {model: _runner(services, model, resolver, residency) for model in models}
         self._rung = {model: asyncio.Event() for model in models}
@@ -158,7 +162,9 @@ class Worker:
 
     def _has_room(self, model: str) -> bool:
         """Whether a job more could decode while others compute: how many those are may change with the device."""
-        held = sum(execution.job.model == model for execution in self._running)
+        held = sum(
+            execution.job.model == model and not isinstance(execution, Pulling) for execution in self._running
+        )
         return held < self._runners[model].together + self._services.settings.worker.slots - 1
 
     async def _take(self, model: str) -> bool:
@@ -191,7 +197,7 @@ class Worker:
         """Carry out a job after those `before` it have ended."""
         if job.attempt == 1:  # else it had its turn before
             self._served[job.model][job.priority] = job.owner_id
-        execution = Execution(self._services, job, self._runners[job.model], after=before)
+        execution = self._execution(job, before)
         self._running.add(execution)
         if self._stopping.is_set():  # claimed in the moment of the stop
             execution.stop(Interrupted("the worker is shutting down"))
@@ -205,6 +211,12 @@ class Worker:
 
         task.add_done_callback(ended)
         return task
+
+    def _execution(self, job: Job, before: Sequence[asyncio.Task[None]]) -> Execution:
+        runner = self._runners[job.model]
+        if job.operation == PULL:
+            return Pulling(self._services, job, runner, before, resolver=self._resolver, tell=self._beat)
+        return Execution(self._services, job, runner, before)
 
     async def _carry_out(self, execution: Execution) -> None:
         try:
@@ -254,19 +266,31 @@ class Worker:
                 execution.stop(Cancelled())
 
     async def _beat(self) -> None:
+        states = await asyncio.to_thread(self._states)
         async with self._services.db.statements() as db:
-            await event_rows.beat_worker(db, self.name, socket.gethostname(), os.getpid(), self._states())
+            await event_rows.beat_worker(db, self.name, socket.gethostname(), os.getpid(), states)
 
     def _states(self) -> list[Mapping[str, Any]]:
-        resident = {model: runner.loaded for model, runner in self._runners.items()}
+        """Of each model: what it has in memory, what lies on this machine, and what it takes of that by itself."""
         return [
             {
                 "model": model,
-                "state": "loaded" if loaded else "idle",
+                "state": "loaded" if (loaded := runner.loaded) else "idle",
                 **(loaded[-1].as_dict() if loaded else {}),
+                **self._weights_of(model),
             }
-            for model, loaded in resident.items()
+            for model, runner in self._runners.items()
         ]
+
+    def _weights_of(self, model: str) -> Mapping[str, Any]:
+        checkpoints = self._services.registry.get(model).checkpoints
+        wanted = self._services.settings.weights.default.get(model, AUTO)
+        choice = self._resolver.choice(model, checkpoints, wanted)
+        standings = [self._resolver.standing(model, each) for each in checkpoints]
+        return {
+            "choice": choice.name if choice else None,
+            "checkpoints": [asdict(each) for each in standings],
+        }
 
     async def _unload(self) -> None:
         idle_s = self._services.settings.worker.idle_unload_s

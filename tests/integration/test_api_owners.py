@@ -48,7 +48,7 @@ KINDS = {
     "upload": "upload",
 }
 """What a path, a query or a body calls an id, and what it is an id of."""
-NAMES = {"slug": "stems", "number": "1"}
+NAMES = {"slug": "stems", "number": "1", "model": "demucs", "checkpoint": "htdemucs"}
 """What a path calls something that has no id."""
 
 

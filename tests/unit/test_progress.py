@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from neuralib.execution import backoff
 from neuralib.pipeline import STAGES
-from neuralib.progress import INFER_SHARE, Progress
+from neuralib.progress import INFER_SHARE, Fetching, Progress
 
 
 class Clock:
@@ -104,3 +104,18 @@ def test_every_stage_has_its_place() -> None:
 def test_the_wait_after_an_error_doubles_up_to_a_minute() -> None:
     assert [backoff(n) for n in (0, 1, 2)] == [timedelta(seconds=s) for s in (2, 4, 8)]
     assert backoff(50) == timedelta(minutes=1)
+
+
+def test_a_download_counts_bytes_and_knows_its_rate() -> None:
+    now = [0.0]
+    fetching = Fetching(clock=lambda: now[0])
+    assert fetching.as_dict()["eta_s"] is None
+    fetching.count(1000, 9000)  # what came before is no speed of this try
+    for done in (3000, 5000):
+        now[0] += 2.0
+        fetching.count(done, 9000)
+    told = fetching.as_dict()
+    assert (told["unit"], told["stage"], told["fraction"]) == ("bytes", "download", 0.5556)
+    assert (told["bytes_per_s"], told["eta_s"]) == (1000, 4.0)
+    fetching.count(6000, 0)
+    assert fetching.as_dict()["eta_s"] is None, "nobody said how much it is"

@@ -31,6 +31,7 @@ from neuralib.executors import (
     Checkpoint,
     Executor,
     FileOutput,
+    Hub,
     Output,
     Params,
     Plan,
@@ -39,7 +40,7 @@ from neuralib.executors import (
     Untrained,
 )
 from neuralib.runner import MAX_LOADED, Outcome, Runner
-from neuralib.weights import Resolver
+from neuralib.weights import File, Resolver
 
 WITHIN_S = 20.0
 NAMES = tuple(f"w{n}" for n in range(MAX_LOADED + 1))
@@ -521,3 +522,27 @@ def test_a_process_does_not_wait_for_a_window_without_end(tmp_path: Path) -> Non
     assert done.returncode == 2, done.stderr
     assert "nowhere.toml" in done.stderr
     assert time.monotonic() - started < 50
+
+
+@pytest.mark.asyncio
+async def test_better_weights_that_came_meanwhile_take_the_place_of_those_nobody_named(
+    tmp_path: Path,
+) -> None:
+    class Two(Lab):
+        log: ClassVar = []
+        checkpoints = (
+            Checkpoint("good", "good", "MIT", True, (Hub(("https://hub.invalid/good.bin",), (None,), "m"),)),
+            Checkpoint("small", "small", "MIT", True, (File(tmp_path / "small.bin"),)),
+        )
+
+    (tmp_path / "small.bin").write_bytes(b"small")
+    runner = Runner(Two, Resolver(tmp_path, offline=True), device="cpu")
+    try:
+        loaded = [await runner.load(None)]
+        (tmp_path / "m").mkdir()
+        (tmp_path / "m" / "good.bin").write_bytes(b"good")
+        loaded += [await runner.load("small"), await runner.load(None), await runner.load(None)]
+    finally:
+        runner.close()
+    assert [each.weights and each.weights.name for each in loaded] == ["small", "small", "good", "good"]
+    assert loaded[2] is loaded[3]

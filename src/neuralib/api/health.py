@@ -9,7 +9,7 @@ from neuralib import __version__
 from neuralib.errors import FieldError, NeuralibError, NotReady
 
 from .calls import Call
-from .models import live_workers
+from .models import live_services
 from .replies import reply
 
 CHECK_S = 5.0
@@ -55,6 +55,6 @@ async def _workers(call: Call) -> None:
     """A live worker for every model that comes with us to be used; plug-ins are their operator's own affair."""
     registry = call.services.registry
     ours = {model for model in registry.names if registry.plugin(model).name == BUILT_IN}
-    missing = sorted(ours - NEEDLESS - (await live_workers(call)).keys())
+    missing = sorted(ours - NEEDLESS - (await live_services(call)).keys())
     if missing:
         raise NotReady(f"no live worker serves {', '.join(missing)}")

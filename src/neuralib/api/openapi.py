@@ -19,7 +19,7 @@ from .schemas.problems import Problem
 REF = "#/components/schemas/{model}"
 ID = {"type": "string", "format": "uuid"}
 SLUG = {"type": "string"}
-NAMED = {"slug": SLUG, "number": {"type": "integer", "minimum": 1}}
+NAMED = {"slug": SLUG, "model": SLUG, "checkpoint": SLUG, "number": {"type": "integer", "minimum": 1}}
 """What a path calls something that has no id."""
 SECURITY = {
     "bearer": {

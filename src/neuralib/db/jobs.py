@@ -21,7 +21,8 @@ def _job(row: Row) -> Job:
     return Job(**{name: row[name] for name in _COLUMNS} | {"state": JobState(row["state"])})
 
 
-def _maybe(row: Row | None) -> Job | None:
+def one_of(row: Row | None) -> Job | None:
+    """The job of a row."""
     return None if row is None else _job(row)
 
 
@@ -35,8 +36,8 @@ async def insert(
     checkpoint: str | None,
     params: Mapping[str, Any],
     output: Mapping[str, Any],
-    asset: UUID,
-    library: UUID,
+    asset: UUID | None,
+    library: UUID | None,
     priority: int,
     max_attempts: int,
     timeout_s: float,
@@ -66,7 +67,7 @@ async def insert(
 
 
 async def find(tx: Connection, owner: UUID, job: UUID, *, lock: bool = False) -> Job | None:
-    return _maybe(await tx.one("lock_job" if lock else "get_job", owner, job))
+    return one_of(await tx.one("lock_job" if lock else "get_job", owner, job))
 
 
 async def get(tx: Connection, owner: UUID, job: UUID, *, lock: bool = False) -> Job:
@@ -79,7 +80,7 @@ async def get(tx: Connection, owner: UUID, job: UUID, *, lock: bool = False) -> 
 
 async def find_same(tx: Connection, owner: UUID, recipe: str, asset: UUID, library: UUID) -> Job | None:
     """The newest job of the recipe on this asset into this library that waits, runs, or whose outputs are there."""
-    return _maybe(await tx.one("find_same_job", owner, recipe, asset, library))
+    return one_of(await tx.one("find_same_job", owner, recipe, asset, library))
 
 
 async def page(
@@ -139,7 +140,7 @@ async def claim(
     longest. `served` is whom this worker served last at each priority; the first in line without it.
     """
     last = served or {}
-    return _maybe(await tx.one("claim_job", model, worker, lease, list(last), list(last.values())))
+    return one_of(await tx.one("claim_job", model, worker, lease, list(last), list(last.values())))
 
 
 async def renew(
@@ -166,7 +167,7 @@ async def finish(
 ) -> Job | None:
     """End a job. None when another worker holds it by now: then nothing of ours may become visible."""
     failed = 1 if state is JobState.FAILED else 0
-    return _maybe(
+    return one_of(
         await tx.one(
             "finish_job", job.id, job.attempt, state.value, result or {}, error, failed, progress or {}
         )
@@ -184,17 +185,17 @@ async def requeue(
     worker holds it by now, or when somebody asked to cancel it: then it must end.
     """
     failed = error is not None
-    return _maybe(
+    return one_of(
         await tx.one("requeue_job", job.id, job.attempt, error, int(failed), int(not failed), after)
     )
 
 
 async def request_cancel(tx: Connection, job: UUID) -> Job | None:
-    return _maybe(await tx.one("request_cancel", job))
+    return one_of(await tx.one("request_cancel", job))
 
 
 async def cancel_queued(tx: Connection, job: UUID, error: Mapping[str, Any]) -> Job | None:
-    return _maybe(await tx.one("cancel_queued", job, error))
+    return one_of(await tx.one("cancel_queued", job, error))
 
 
 async def lead_rescue(tx: Connection) -> bool:
