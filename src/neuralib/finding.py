@@ -44,15 +44,23 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A page, where the next one begins, and how many there are in all when that was asked."""
+    """A page, where the next one begins, and, where that was asked, how many there are in all and what was made of each."""
 
     assets: Sequence[Asset]
     following: Place | None
     total: int | None = None
+    made: Mapping[UUID, Sequence[str]] | None = None
 
 
 async def find(
-    services: Services, owner: UUID, search: Search, *, after: Place | None, limit: int, count: bool = False
+    services: Services,
+    owner: UUID,
+    search: Search,
+    *,
+    after: Place | None,
+    limit: int,
+    count: bool = False,
+    made: bool = False,
 ) -> Found:
     """Raises NotFound for a library that is not there."""
     question = search.question(owner)
@@ -61,8 +69,9 @@ async def find(
             await library_rows.require(db, owner, search.library)
         found = await rows.page(db, question, search.order, after, limit + 1)
         total = await rows.count(db, question) if count else None
-    shown = found[:limit]
-    return Found([asset for asset, _ in shown], shown[-1][1] if len(found) > limit else None, total)
+        shown = found[:limit]
+        words = await rows.made(db, owner, [asset.id for asset, _ in shown]) if made else None
+    return Found([asset for asset, _ in shown], shown[-1][1] if len(found) > limit else None, total, words)
 
 
 async def tags(

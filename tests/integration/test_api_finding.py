@@ -118,6 +118,14 @@ async def test_every_filter_that_is_given_must_hold(here: Shelf) -> None:
         "key=Am": "ab",
         "key=8A&bpm_max=100": "b",
         "key=A": "",
+        "key=9A,7A": "",
+        "key=9A,Am,8B": "ab",
+        "bpm_min=58&bpm_max=62": "",
+        "bpm_min=58&bpm_max=62&bpm_octaves=true": "a",
+        "bpm_min=180&bpm_octaves=true": "ab",
+        "bpm_max=45&bpm_octaves=true": "",
+        "bpm_max=46&bpm_octaves=true": "b",
+        "bpm_octaves=true": "abcd",
         "duration_min=20": "bd",
         "duration_max=10": "a",
         "created_after=2020-01-01T00:00:00Z": "abcd",
@@ -128,6 +136,25 @@ async def test_every_filter_that_is_given_must_hold(here: Shelf) -> None:
         got = await here.api.get(f"/assets?{query}&sort=name&count=true")
         assert "".join(item["name"] for item in got.json["items"]) == names, query
         assert got.json["total"] == len(names), query
+
+
+async def test_what_was_made_from_a_track_is_told_and_asked_for(here: Shelf) -> None:
+    track = await here.put("a")
+    stem = await here.put("a [vocals]", role="stem", stem="vocals", parent_id=track)
+    await here.put("a [drums]", role="stem", stem="drums", parent_id=track)
+    await here.put("lyrics.json", kind="transcript", role="transcript", parent_id=stem)
+    other = await here.put("b")
+    notes = await here.put("b.mid", kind="midi", role="midi", parent_id=other)
+    await here.put("c")
+    asked = {"stems": "a", "lyrics": "a", "notes": "b", "stems,lyrics": "a", "stems,notes": ""}
+    for has, names in asked.items():
+        got = await here.api.get(f"/libraries/{here.library}/assets?has={has}&include=made&sort=name")
+        assert "".join(item["name"] for item in got.json["items"]) == names, has
+    listed = await here.api.get(f"/libraries/{here.library}/assets?include=made&sort=name")
+    assert [item["made"] for item in listed.json["items"]] == [["drums", "lyrics", "vocals"], ["notes"], []]
+    assert (await here.api.call("DELETE", f"/assets/{notes}")).status == 204
+    assert (await here.api.get(f"/libraries/{here.library}/assets?has=notes")).json["items"] == []
+    assert (await here.api.get("/assets?limit=1")).json["items"][0]["made"] is None
 
 
 async def test_what_has_none_comes_last_both_ways(here: Shelf) -> None:

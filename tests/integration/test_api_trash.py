@@ -1,6 +1,6 @@
 """The trash over HTTP: what goes along, what comes back, what stays gone."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -129,6 +129,14 @@ async def test_what_a_job_reads_is_not_thrown_away_and_the_trash_is_not_read(
     await api.call("DELETE", f"/assets/{asset['id']}")
     body: Any = {"model": "echo", "inputs": [{"asset_id": asset["id"]}]}
     assert (await api.post("/jobs", body)).status == 404
+
+
+async def test_the_trash_says_until_when_a_thing_may_come_back(api: Api, services: Services) -> None:
+    library = (await api.library())["id"]
+    assert (await api.call("DELETE", f"/libraries/{library}")).status == 204
+    (item,) = (await api.get("/trash")).json["items"]
+    kept = datetime.fromisoformat(item["expires_at"]) - datetime.fromisoformat(item["trashed_at"])
+    assert kept == timedelta(days=services.settings.storage.trash_days)
 
 
 async def test_the_trash_is_shown_by_pages(api: Api) -> None:

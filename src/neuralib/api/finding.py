@@ -36,9 +36,13 @@ async def _find(call: Call, query: FindQuery, search: Search) -> web.Response:
         after=decode_place(call.owner, search.order, search.words, query.cursor),
         limit=query.limit,
         count=query.count,
+        made="made" in query.include,
     )
     cursor = None
     if found.following is not None:
         cursor = encode_place(call.owner, search.order, search.words, found.following)
     more = {} if found.total is None else {"total": found.total}
-    return page(call, [Asset.of(each) for each in found.assets], cursor, **more)
+    shown = [Asset.of(each) for each in found.assets]
+    if found.made is not None:
+        shown = [{**each, "made": found.made.get(asset.id, [])} for each, asset in zip(shown, found.assets, strict=True)]
+    return page(call, shown, cursor, **more)

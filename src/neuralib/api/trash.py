@@ -1,6 +1,6 @@
 """Handlers of the trash."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from aiohttp import web
 
@@ -30,7 +30,8 @@ async def list_trash(call: Call, query: PageQuery) -> web.Response:
     cursor = None
     if len(found) > len(shown):
         cursor = encode_place(call.owner, _ORDER, "trash", Place((shown[-1].trashed_at,), shown[-1].id))
-    return page(call, [TrashItem.of(each) for each in shown], cursor)
+    kept = timedelta(days=call.services.settings.storage.trash_days)
+    return page(call, [TrashItem.of(each, kept) for each in shown], cursor)
 
 
 async def empty_trash(call: Call) -> web.Response:

@@ -133,6 +133,11 @@ async def count(tx: Connection, question: Question) -> int:
     return total
 
 
+async def made(tx: Connection, owner: UUID, assets: Sequence[UUID]) -> dict[UUID, list[str]]:
+    """The names of their stems, `lyrics` and `notes`, as far as there are any."""
+    return {row["above"]: row["made"] for row in await tx.all("list_made", owner, assets)}
+
+
 async def tags(tx: Connection, owner: UUID, beginning: str, limit: int) -> list[tuple[str, int]]:
     """The tags with a word that begins so, and how many assets have each; the commonest first."""
     return [(row["tag"], row["assets"]) for row in await tx.all("list_tags", owner, beginning, limit)]

@@ -141,6 +141,10 @@ class Asset(Reply):
     musical_key: Annotated[str | None, Field(description="Such as `A minor`.")]
     analysis: Annotated[AnalysisSummary | None, Field(description="Of audio that was analysed.")]
     trashed_at: datetime | None
+    made: Annotated[
+        list[str] | None,
+        Field(description="In lists with `include=made`: the names of its stems, `lyrics`, `notes`."),
+    ] = None
 
     @classmethod
     def of(cls, asset: entities.Asset, derivation: entities.Derivation | None = None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from math import inf
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
@@ -32,12 +33,17 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("must be a year that there was") from error
 
 
+def _unique(words: list[str]) -> list[str]:
+    return list(dict.fromkeys(words))
+
+
 def _each_once(keys: list[str]) -> list[str]:
     if len({key.removeprefix("-") for key in keys}) < len(keys):
         raise ValueError("may name each key once")
     return keys
 
 
+Made = Literal["stems", "lyrics", "notes"]
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc), BeforeValidator(_written_out)]
 
 
@@ -61,9 +67,17 @@ class FindQuery(PageQuery):
     ] = None
     bpm_min: Number | None = None
     bpm_max: Number | None = None
+    bpm_octaves: Annotated[
+        bool, Field(description="The tempo may also be half or twice one between `bpm_min` and `bpm_max`.")
+    ] = False
     key: Annotated[
-        Annotated[str, AfterValidator(canonical)] | None,
-        Field(description="`A minor`, `Am` or `8A`.", max_length=20),
+        Annotated[
+            list[Annotated[str, StringConstraints(max_length=20), AfterValidator(canonical)]],
+            Field(min_length=1, max_length=24),
+            BeforeValidator(listed),
+        ]
+        | None,
+        Field(description="`A minor`, `Am` or `8A`; one of these, separated by commas."),
     ] = None
     duration_min: Annotated[Number | None, Field(description="Seconds.")] = None
     duration_max: Annotated[Number | None, Field(description="Seconds.")] = None
@@ -71,6 +85,14 @@ class FindQuery(PageQuery):
     created_before: Annotated[Moment | None, Field(description="Until then.")] = None
     rating_min: Annotated[Annotated[int, Field(ge=0, le=5)] | None, Field(description="Stars.")] = None
     favorite: bool | None = None
+    has: Annotated[
+        Annotated[list[Made], Field(min_length=1), AfterValidator(_unique), BeforeValidator(listed)] | None,
+        Field(description="Of which all of these were made: `stems`, `lyrics`, `notes`."),
+    ] = None
+    include: Annotated[
+        Annotated[list[Literal["made"]], BeforeValidator(listed)],
+        Field(description="`made`: tell what was made from each."),
+    ] = []
     sort: Annotated[
         Annotated[
             list[SortKey],
@@ -88,7 +110,11 @@ class FindQuery(PageQuery):
 
     def search(self, library: UUID | None = None, view: str | UUID = "tree") -> Search:
         having: dict[str, Any] = {name: getattr(self, name) for name in _FILTERS}
-        having["tags"] = self.tag
+        having |= {"tags": self.tag, "keys": self.key}
+        having |= {f"has_{word}": True for word in self.has or ()}
+        if self.bpm_octaves and (self.bpm_min is not None or self.bpm_max is not None):
+            low, high = having.pop("bpm_min"), having.pop("bpm_max")
+            having["tempo"] = [low or 0.0, inf if high is None else high]
         keys = tuple(Key(re.sub("^-", "", name), name.startswith("-")) for name in self.sort or ())
         return Search(self.q, having, library, view, keys)
 
@@ -99,7 +125,6 @@ _FILTERS = (
     "stem",
     "bpm_min",
     "bpm_max",
-    "key",
     "duration_min",
     "duration_max",
     "created_after",

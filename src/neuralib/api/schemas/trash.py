@@ -1,6 +1,6 @@
 """The trash."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -22,13 +22,17 @@ class TrashItem(Reply):
     name: str
     assets: Annotated[int, Field(description="How many assets come back with it.")]
     trashed_at: datetime
+    expires_at: Annotated[
+        datetime | None, Field(description="When it is deleted for good; null: when the trash is emptied.")
+    ]
 
     @classmethod
-    def of(cls, thrown: Thrown) -> dict[str, Any]:
+    def of(cls, thrown: Thrown, kept: timedelta | None) -> dict[str, Any]:
         return cls.model_validate(
             {
-                name: getattr(thrown, name)
-                for name in ("kind", "id", "library_id", "name", "assets", "trashed_at")
+                **{name: getattr(thrown, name) for name in ("kind", "id", "library_id", "name", "assets")},
+                "trashed_at": thrown.trashed_at,
+                "expires_at": thrown.trashed_at + kept if kept else None,
             }
         ).model_dump(mode="json")
 

@@ -68,8 +68,15 @@ a.bpm >= $?::float8
 -- name: find_bpm_max
 a.bpm <= $?::float8
 
--- name: find_key
-a.musical_key = $?::text
+-- name: find_tempo
+-- As it was counted, or twice, or half as fast.
+exists (
+    select from unnest(array[a.bpm, a.bpm * 2, a.bpm / 2]) as counted
+    where counted between ($?::float8[])[1] and ($?::float8[])[2]
+)
+
+-- name: find_keys
+a.musical_key = any($?::text[])
 
 -- name: find_duration_min
 a.duration >= $?::float8
@@ -88,6 +95,37 @@ a.rating >= $?::int
 
 -- name: find_favorite
 a.favorite = $?::boolean
+
+-- name: find_has_stems
+exists (select from assets c where c.parent_id = a.id and c.role = 'stem' and c.trashed_at is null)
+
+-- name: find_has_lyrics
+-- Heard in the recording itself, or in a stem of it.
+(exists (select from assets c where c.parent_id = a.id and c.kind = 'transcript' and c.trashed_at is null) or exists (
+    select from assets s join assets c on c.parent_id = s.id
+    where s.parent_id = a.id and c.kind = 'transcript' and c.trashed_at is null
+))
+
+-- name: find_has_notes
+(exists (select from assets c where c.parent_id = a.id and c.kind = 'midi' and c.trashed_at is null) or exists (
+    select from assets s join assets c on c.parent_id = s.id
+    where s.parent_id = a.id and c.kind = 'midi' and c.trashed_at is null
+))
+
+-- name: list_made
+-- What was made from each of these and from its stems, in words.
+with children as (
+    select parent_id as above, id, kind, role, stem from assets
+    where owner_id = $1 and parent_id = any($2::uuid[]) and trashed_at is null
+), found as (
+    select above, kind, role, stem from children
+    union all
+    select s.above, c.kind, c.role, null from children s join assets c on c.parent_id = s.id where c.trashed_at is null
+)
+select above, array_agg(distinct case kind when 'transcript' then 'lyrics' when 'midi' then 'notes' else stem end) as made
+from found
+where kind in ('transcript', 'midi') or (role = 'stem' and stem is not null)
+group by above
 
 -- name: key_created_at
 a.created_at
