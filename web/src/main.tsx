@@ -4,18 +4,23 @@ import { render } from "preact";
 import { useEffect } from "preact/hooks";
 import { useSignal } from "@preact/signals";
 import { follow, live } from "./api/events";
+import { Questions } from "./parts/dialog";
 import { Icon } from "./parts/icons";
+import { dropped } from "./state/files";
 import { active, loadJobs, overall } from "./state/jobs";
 import { loadLibraries } from "./state/library";
 import { place } from "./state/place";
 import { attempt, complain, dismiss, door, enter, notices } from "./state/session";
 import { upload } from "./state/uploads";
 import { Away, Locked } from "./views/door";
+import { Help, helping } from "./views/help";
 import { JobsTray, open } from "./views/jobs";
 import { LibraryView } from "./views/library";
 import { ModelsView } from "./views/models";
 import { TrackView } from "./views/track";
+import { TrashView } from "./views/trash";
 import "./style.css";
+import "./style/shelf.css";
 
 function Page() {
   useEffect(() => void enter(), []);
@@ -42,6 +47,7 @@ function Inside() {
         event.preventDefault();
         document.getElementById("search")?.focus();
       } else if (event.key === "j") open.value = !open.value;
+      else if (event.key === "?") helping.value = true;
       else if (event.key === "u") document.getElementById("files")?.click();
     };
     addEventListener("keydown", keys);
@@ -52,11 +58,14 @@ function Inside() {
     <DropZone>
       <a class="skip" href="#main" onClick={(event) => (event.preventDefault(), document.getElementById("main")?.focus())}>Skip to content</a>
       <Top />
-      {at.view === "library" && <LibraryView library={at.library} />}
+      {at.view === "library" && <LibraryView library={at.library} query={at.query} />}
       {at.view === "track" && <TrackView key={at.track} id={at.track} />}
+      {at.view === "trash" && <TrashView />}
       {at.view === "models" && <ModelsView />}
       <JobsTray />
       <Notices />
+      <Questions />
+      <Help />
     </DropZone>
   );
 }
@@ -75,6 +84,7 @@ function Top() {
       </nav>
       <span class="spring" />
       {!live.value && <span class="away" role="status"><Icon name="warning" /> offline</span>}
+      <button class="quiet" onClick={() => (helping.value = true)} aria-label="Keys" title="Keys (?)"><Icon name="help" /></button>
       <button onClick={() => (open.value = !open.value)} aria-expanded={open.value} title="J">
         <Icon name="jobs" /> Jobs
         {share !== null && <span class="count">{active.value.length}</span>}
@@ -96,8 +106,8 @@ function DropZone({ children }: { children: preact.ComponentChildren }) {
       onDrop={(event) => {
         event.preventDefault();
         over.value = 0;
-        const files = [...(event.dataTransfer?.files ?? [])];
-        attempt(() => upload(files));
+        const { dataTransfer } = event;
+        if (dataTransfer) attempt(async () => upload(await dropped(dataTransfer)));
       }}
     >
       {children}

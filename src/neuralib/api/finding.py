@@ -44,5 +44,8 @@ async def _find(call: Call, query: FindQuery, search: Search) -> web.Response:
     more = {} if found.total is None else {"total": found.total}
     shown = [Asset.of(each) for each in found.assets]
     if found.made is not None:
-        shown = [{**each, "made": found.made.get(asset.id, [])} for each, asset in zip(shown, found.assets, strict=True)]
+        shown = [
+            {**each, "made": found.made.get(asset.id, [])}
+            for each, asset in zip(shown, found.assets, strict=True)
+        ]
     return page(call, shown, cursor, **more)

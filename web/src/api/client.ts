@@ -3,7 +3,7 @@
 import createClient from "openapi-fetch";
 import type { components, paths } from "./schema";
 
-type Schemas = components["schemas"];
+export type Schemas = components["schemas"];
 export type Asset = Schemas["Asset"];
 export type Job = Schemas["Job"];
 export type Library = Schemas["Library"];

@@ -12,7 +12,7 @@ type Listener = (told: Told) => void;
 const TYPES = [
   "job.queued", "job.started", "job.retrying", "job.progress", "job.succeeded", "job.failed", "job.cancelled",
   "job.timed_out", "asset.created", "asset.updated", "asset.deleted", "asset.restored", "library.created",
-  "library.updated", "library.deleted", "region.changed", "transcript.updated", "run.started", "run.succeeded",
+  "library.updated", "library.deleted", "library.restored", "region.changed", "transcript.updated", "run.started", "run.succeeded",
   "run.failed", "run.partial", "run.cancelled",
 ];
 const RECONNECT_MS = 2000;

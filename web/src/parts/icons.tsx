@@ -21,6 +21,12 @@ const PATHS = {
   again: "M19 12a7 7 0 1 1-2-5l2 2M19 5v4h-4",
   warning: "M12 4 2.500 20h19zM12 10v5m0 2v.500",
   cut: "M6 8a2 2 0 1 0 0-4 2 2 0 0 0 0 4zm0 12a2 2 0 1 0 0-4 2 2 0 0 0 0 4zM8 7l12 11M8 17 20 6",
+  filter: "M4 6h16M7 12h10M10 18h4",
+  tag: "M4 5v7l8 8 7-7-8-8zM8 9h.010",
+  list: "M4 6h16M4 12h16M4 18h16",
+  grid: "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z",
+  pen: "M5 19l1-4L16 5l3 3L9 18z",
+  help: "M9 9a3 3 0 1 1 4 2.800c-.7.4-1 .9-1 2.200m0 3v.500",
   follow: "M12 4v16M5 9l-2 3 2 3M19 9l2 3-2 3",
 } as const;
 

@@ -1,36 +1,43 @@
-/** Libraries, and the tracks of the one that is open: a page at a time, as far as somebody scrolls. */
+/** Libraries, and the tracks of the one that is open: pages that come ahead of whoever scrolls. */
 
 import { computed, signal } from "@preact/signals";
 import { api, ok, type Asset, type Library } from "../api/client";
-import { onEvent, onReset } from "../api/events";
+import { onEvent, onReset, type Told } from "../api/events";
+import { asked, format, isNarrowed, NONE, parse, type Filters } from "./filters";
+import { go, place, rename, toLibrary } from "./place";
 import { complain } from "./session";
 
+const FIRST = 100;
 const PAGE = 200;
+/** How many rows beyond those on the screen are fetched: a jump to the end of a usual library shows no hole. */
+const AHEAD = 6000;
+const GATHER_MS = 150;
+const MOST_LIBRARIES = 200;
 
 export const libraries = signal<Library[] | null>(null);
 export const current = signal<string | null>(null);
 export const tracks = signal<Asset[]>([]);
+/** How many there are in all, as far as the server said. */
+export const total = signal<number | null>(null);
 export const loading = signal(false);
 export const complete = signal(false);
-
-export interface Query {
-  q: string;
-  tag: string;
-  sort: string;
-}
-const NEWEST = "-created_at"; // what the server does by itself
-export const query = signal<Query>({ q: "", tag: "", sort: NEWEST });
-export const isFiltered = computed(() => query.value.q !== "" || query.value.tag !== "");
+export const rows = computed(() => Math.max(tracks.value.length, complete.value ? 0 : (total.value ?? 0)));
+export const filters = signal<Filters>(NONE);
+export const isFiltered = computed(() => isNarrowed(filters.value));
 
 let cursor: string | null = null;
 let round = 0;
+let wanted = 0;
+
+// ── libraries ────────────────────────────────────────────────────────────────────────────────────────
 
 export async function loadLibraries(): Promise<void> {
-  libraries.value = (await ok(api.GET("/api/v1/libraries", { params: { query: { limit: PAGE } } }))).items;
+  libraries.value = (await ok(api.GET("/api/v1/libraries", { params: { query: { limit: MOST_LIBRARIES } } }))).items;
 }
 
 async function choose(id: string | null): Promise<Library | undefined> {
-  if (libraries.value === null) await loadLibraries();
+  const isKnown = () => id === null || libraries.value?.some((each) => each.id === id);
+  if (libraries.value === null || !isKnown()) await loadLibraries();
   const known = libraries.value ?? [];
   const remembered = localStorage.getItem("library");
   return known.find((each) => each.id === id) ?? known.find((each) => each.id === remembered) ?? known[0];
@@ -41,10 +48,15 @@ export async function libraryForSongs(): Promise<string> {
   return current.value ?? (await choose(null))?.id ?? (await makeLibrary("My library")).id;
 }
 
-/** Open a library; null: the one opened last, or the newest. */
-export async function openLibrary(id: string | null): Promise<void> {
+/** Open a library (null: the one opened last, or the newest) with what its address asks for. */
+export async function openLibrary(id: string | null, query: string): Promise<void> {
+  filters.value = parse(query);
   const found = await choose(id);
-  current.value = found?.id ?? null;
+  if (found?.id !== current.value) {
+    current.value = found?.id ?? null;
+    tracks.value = [];
+    total.value = null;
+  }
   if (found) localStorage.setItem("library", found.id);
   await reload();
 }
@@ -55,61 +67,152 @@ export async function makeLibrary(name: string): Promise<Library> {
   return made;
 }
 
+export async function renameLibrary(library: string, name: string): Promise<void> {
+  await ok(
+    api.PATCH("/api/v1/libraries/{library}", {
+      params: { path: { library } },
+      body: { name } as never,
+      headers: { "Content-Type": "application/merge-patch+json" },
+    }),
+  );
+  await loadLibraries();
+}
+
+/** Into the trash, with everything in it. */
+export async function dropLibrary(library: string): Promise<void> {
+  await ok(api.DELETE("/api/v1/libraries/{library}", { params: { path: { library } } }));
+  await loadLibraries();
+  const next = libraries.value?.[0]?.id ?? null;
+  if (next) go(toLibrary(next));
+  else await openLibrary(null, "");
+}
+
+// ── the list ─────────────────────────────────────────────────────────────────────────────────────────
+
+/** Narrow or sort: the address changes, and the view follows it. */
+export function search(changed: Partial<Filters>): void {
+  const at = place.value;
+  const query = format({ ...filters.value, ...changed });
+  const library = at.view === "library" ? (at.library ?? current.value) : current.value;
+  rename(`${library ? toLibrary(library) : "#/"}${query ? `?${query}` : ""}`);
+}
+
+/** Anew from the first page. What is shown stays until that is here. */
 export async function reload(): Promise<void> {
   round++;
   cursor = null;
   complete.value = false;
-  tracks.value = [];
   loading.value = false;
-  await more();
+  await fill();
 }
 
-/** The next page, if there is one and none is on its way. */
-export async function more(): Promise<void> {
-  const library = current.value;
-  if (library === null || loading.value || complete.value) return;
+/** Rows up to this one are on the screen: have them, and those behind. */
+export function need(last: number): void {
+  if (last + AHEAD <= wanted) return;
+  wanted = last + AHEAD;
+  fill().catch(complain);
+}
+
+/** Page after page, until there are as many as are wanted; one chain at a time. */
+async function fill(): Promise<void> {
+  if (loading.value || current.value === null) return;
   const mine = round;
   loading.value = true;
   try {
-    const { q, tag, sort } = query.value;
-    const page = await ok(
-      api.GET("/api/v1/libraries/{library}/assets", {
-        params: {
-          path: { library },
-          query: { limit: PAGE, ...(sort === NEWEST ? {} : { sort }), ...(cursor ? { cursor } : {}), ...(q ? { q } : {}), ...(tag ? { tag } : {}) } as never,
-        },
-      }),
-    );
-    if (mine !== round) return;
-    const seen = new Set(tracks.value.map((each) => each.id));
-    tracks.value = [...tracks.value, ...page.items.filter((each) => !seen.has(each.id))];
-    cursor = page.next_cursor;
-    complete.value = cursor === null;
+    do await page(mine);
+    while (mine === round && !complete.value && tracks.value.length < wanted);
   } finally {
     if (mine === round) loading.value = false;
   }
 }
 
-export function search(changed: Partial<Query>): void {
-  query.value = { ...query.value, ...changed };
-  void reload().catch(complain);
+async function page(mine: number): Promise<void> {
+  const library = current.value;
+  if (library === null || complete.value) return;
+  const first = cursor === null;
+  const query = { ...asked(filters.value), include: ["made"], limit: first ? FIRST : PAGE, ...(first ? { count: true } : { cursor }) };
+  const got = await ok(api.GET("/api/v1/libraries/{library}/assets", { params: { path: { library }, query: query as never } }));
+  if (mine !== round) return;
+  const before = first ? [] : tracks.value;
+  const seen = new Set(before.map((each) => each.id));
+  tracks.value = [...before, ...got.items.filter((each) => !seen.has(each.id))];
+  if (first) total.value = got.total ?? null;
+  cursor = got.next_cursor;
+  complete.value = cursor === null;
 }
 
-/** Fetch one asset anew, and show it if it belongs here. */
+/** Rows changed here or elsewhere. What a list alone tells of them is kept. */
+export function put(changed: Iterable<Asset>): void {
+  const byId = new Map([...changed].map((each) => [each.id, each]));
+  tracks.value = tracks.value.map((each) => {
+    const after = byId.get(each.id);
+    return after ? { ...after, made: after.made ?? each.made ?? null } : each;
+  });
+}
+
+export function without(ids: ReadonlySet<string>): void {
+  const kept = tracks.value.filter((each) => !ids.has(each.id));
+  if (total.value !== null) total.value = Math.max(0, total.value - (tracks.value.length - kept.length));
+  tracks.value = kept;
+}
+
+// ── what happens elsewhere ───────────────────────────────────────────────────────────────────────────
+
+const gone = new Set<string>();
+const changed = new Set<string>();
+const made = new Set<string>();
+let timer = 0;
+
+/** A change of five hundred rows is told five hundred times: gather what comes together. */
+function hear(told: Told): void {
+  if (told.type.startsWith("library.")) {
+    loadLibraries().catch(complain);
+    return;
+  }
+  const id = String(told.asset_id);
+  if (told.type === "asset.deleted") gone.add(id);
+  else if (!["asset.created", "asset.updated", "asset.restored"].includes(told.type)) return;
+  else if (told.parent_id !== null) made.add(String(told.parent_id));
+  else if (told.library_id !== current.value) gone.add(id);
+  else if (tracks.value.some((each) => each.id === id && each.version >= Number(told.version))) return; // we did that ourselves
+  else changed.add(id);
+  if (timer === 0) timer = window.setTimeout(() => void flush().catch(complain), GATHER_MS);
+}
+
+async function flush(): Promise<void> {
+  timer = 0;
+  const [left, touched, grown] = [new Set(gone), [...changed], [...made]];
+  for (const each of [gone, changed, made]) each.clear();
+  if (left.size > 0) without(left);
+  const known = new Set(tracks.value.map((each) => each.id));
+  for (const id of touched) if (!left.has(id)) await refresh(id);
+  for (const id of grown) if (known.has(id)) await refreshMade(id);
+}
+
+/** Fetch one anew, and show it if it belongs here. */
 async function refresh(id: string): Promise<void> {
-  const asset = await ok(api.GET("/api/v1/assets/{asset}", { params: { path: { asset: id } } }));
-  const at = tracks.value.findIndex((each) => each.id === id);
-  if (at >= 0) tracks.value = tracks.value.with(at, asset);
-  else if (asset.library_id === current.value && asset.parent_id === null && !isFiltered.value) tracks.value = [asset, ...tracks.value];
+  const asset = await ok(api.GET("/api/v1/assets/{asset}", { params: { path: { asset: id } } })).catch(() => null);
+  if (asset === null) return; // it is gone again
+  if (tracks.value.some((each) => each.id === id)) put([asset]);
+  else if (asset.library_id === current.value && asset.parent_id === null && !isFiltered.value) {
+    tracks.value = [{ ...asset, made: [] }, ...tracks.value];
+    if (total.value !== null) total.value++;
+  }
 }
 
-onEvent((told) => {
-  if (told.type === "asset.deleted") tracks.value = tracks.value.filter((each) => each.id !== told.asset_id);
-  else if (["asset.created", "asset.updated", "asset.restored"].includes(told.type) && told.parent_id === null)
-    refresh(String(told.asset_id)).catch(() => {}); // it may be gone again
-  else if (told.type.startsWith("library.")) loadLibraries().catch(complain);
-});
+async function refreshMade(id: string): Promise<void> {
+  const track = tracks.value.find((each) => each.id === id);
+  if (!track) return;
+  const query = { parent_id: id, role: "stem", limit: 50 };
+  const stems = await ok(api.GET("/api/v1/libraries/{library}/assets", { params: { path: { library: track.library_id }, query } }));
+  const words = new Set([...(track.made ?? []), ...stems.items.flatMap((each) => each.stem ?? [])]);
+  put([{ ...track, made: [...words] }]);
+}
+
+onEvent(hear);
 onReset(() => void loadLibraries().then(reload).catch(complain));
+
+// ── changes ──────────────────────────────────────────────────────────────────────────────────────────
 
 export async function edit(asset: Asset, changed: Record<string, unknown>): Promise<Asset> {
   const after = (await ok(
@@ -119,12 +222,12 @@ export async function edit(asset: Asset, changed: Record<string, unknown>): Prom
       headers: { "Content-Type": "application/merge-patch+json" },
     } as never),
   )) as Asset;
-  const at = tracks.value.findIndex((each) => each.id === after.id);
-  if (at >= 0) tracks.value = tracks.value.with(at, after);
+  put([after]);
   return after;
 }
 
-export async function remove(asset: Asset): Promise<void> {
-  await ok(api.DELETE("/api/v1/assets/{asset}", { params: { path: { asset: asset.id } } }));
-  tracks.value = tracks.value.filter((each) => each.id !== asset.id);
+/** Into the trash, all of them or none. */
+export async function drop(ids: readonly string[]): Promise<void> {
+  await ok(api.POST("/api/v1/assets/bulk", { body: { asset_ids: [...ids], op: "trash" } as never }));
+  without(new Set(ids));
 }
