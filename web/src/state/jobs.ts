@@ -1,16 +1,27 @@
-/** Every job that waits or runs, and the last that ended: from the API once, then from events. */
+/** Every job that waits or runs, and the last that ended: from the API once, then from events; older ones on demand. */
 
 import { computed, signal } from "@preact/signals";
-import { api, ok, type Job } from "../api/client";
+import { api, ok, Problem, type Job } from "../api/client";
 import { onEvent, onReset, type Told } from "../api/events";
 import { complain } from "./session";
 
 const ACTIVE = new Set(["queued", "running", "cancelling"]);
-const KEPT = 60;
+const BAD = new Set(["failed", "timed_out"]);
+const PAGE = 40;
+const ROOM = 20; // for what ends while the page is open
 
 export const jobs = signal<ReadonlyMap<string, Job>>(new Map());
 
 export const isActive = (job: Job): boolean => ACTIVE.has(job.state);
+export const hasFailed = (job: Job): boolean => BAD.has(job.state);
+
+/** The jobs that ended since the page was opened, newest last: to be said aloud. */
+export const ended = signal<readonly Job[]>([]);
+
+/** Whether the server has jobs that are older than those here. */
+export const hasOlder = computed(() => cursor.value !== null);
+const cursor = signal<string | null>(null);
+let kept = PAGE + ROOM;
 
 /** Those that run first, then those that wait, then what ended, newest first. */
 export const ordered = computed(() => {
@@ -27,21 +38,32 @@ export const overall = computed(() => {
   return active.value.reduce((sum, job) => sum + (job.progress?.fraction ?? 0), 0) / active.value.length;
 });
 
-function put(...changed: Job[]): void {
+export function put(...changed: Job[]): void {
   const all = new Map(jobs.value);
   for (const job of changed) all.set(job.id, job);
   const ended = [...all.values()].filter((job) => !isActive(job)).sort((a, b) => b.created_at.localeCompare(a.created_at));
-  for (const old of ended.slice(KEPT)) all.delete(old.id);
+  for (const old of ended.slice(kept)) all.delete(old.id);
   jobs.value = all;
 }
 
 export async function loadJobs(): Promise<void> {
   const [open, recent] = await Promise.all([
     ok(api.GET("/api/v1/jobs", { params: { query: { state: ["queued", "running"], limit: 200 } } })),
-    ok(api.GET("/api/v1/jobs", { params: { query: { limit: 40 } } })),
+    ok(api.GET("/api/v1/jobs", { params: { query: { limit: PAGE } } })),
   ]);
   jobs.value = new Map();
+  cursor.value = recent.next_cursor;
+  kept = PAGE + ROOM;
   put(...recent.items, ...open.items);
+}
+
+/** The next page of older ones. */
+export async function older(): Promise<void> {
+  if (cursor.value === null) return;
+  const page = await ok(api.GET("/api/v1/jobs", { params: { query: { limit: PAGE, cursor: cursor.value } } }));
+  kept += PAGE;
+  cursor.value = page.next_cursor;
+  put(...page.items.filter((job) => !jobs.value.has(job.id)));
 }
 
 /** An event carries the job without its parameters; a progress event its place alone. */
@@ -51,6 +73,8 @@ function hear(told: Told): void {
     if (job && isActive(job)) put({ ...job, state: job.state === "queued" ? "running" : job.state, progress: told as unknown as NonNullable<Job["progress"]> });
   } else if (told.type.startsWith("job.")) {
     const job = told.job as Job;
+    const before = jobs.value.get(job.id);
+    if (!isActive(job) && (before === undefined || isActive(before))) ended.value = [...ended.value.slice(-ROOM), job];
     put({ ...jobs.value.get(job.id), ...job } as Job);
   }
 }
@@ -97,11 +121,24 @@ export async function cancel(job: string): Promise<void> {
   put(await ok(api.POST("/api/v1/jobs/{job}/cancel", { params: { path: { job } } })));
 }
 
-/** Submit what ended badly once more. */
+/** Cancel all of these; what has ended meanwhile needs none. */
+export async function cancelAll(some: readonly Job[]): Promise<void> {
+  const called = await Promise.allSettled(some.map((job) => cancel(job.id)));
+  for (const each of called) {
+    if (each.status === "rejected" && !(each.reason instanceof Problem && each.reason.code === "job-not-cancellable")) throw each.reason;
+  }
+}
+
+/** Ask once more for what ended badly. */
 export async function again(job: Job): Promise<void> {
-  const whole = await ok(api.GET("/api/v1/jobs/{job}", { params: { path: { job: job.id } } }));
-  if (!whole.asset_id) return;
-  await order({ operation: whole.operation, assets: [whole.asset_id], model: whole.model, params: whole.params });
+  if (job.operation === "pull") await pull(job.model.split("@")[0]!);
+  else put(await ok(api.POST("/api/v1/jobs/{job}/retry", { params: { path: { job: job.id } }, body: {} as never })));
+}
+
+/** Have a worker fetch weights, such as demucs/htdemucs. The pull that is under way is the answer. */
+export async function pull(weights: string): Promise<void> {
+  const [model, checkpoint] = weights.split("/") as [string, string];
+  put(await ok(api.POST("/api/v1/models/{model}/checkpoints/{checkpoint}/pull", { params: { path: { model, checkpoint } } })));
 }
 
 /** Jobs of this asset and of these. */

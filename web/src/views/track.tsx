@@ -14,6 +14,7 @@ import { Track, type Lane } from "../state/track";
 import { toLibrary } from "../state/place";
 import { Doing, verbOf } from "./jobs";
 import { summaryOf } from "./library";
+import { StandInStems } from "./models/standins";
 import { Lyrics } from "./lyrics";
 import { Slicer } from "./slicer";
 
@@ -38,6 +39,7 @@ export function TrackView({ id }: { id: string }) {
   return (
     <main class="track" id="main" tabIndex={-1}>
       <Heading track={track} />
+      <StandInStems track={track} />
       <Transport track={track} />
       <Lanes track={track} />
       <Below track={track} />
