@@ -28,10 +28,11 @@ from .errors import ConfigurationError, QueueUnavailable
 log = structlog.get_logger(__name__)
 
 WAKE = "neuralib:wake"
-BELL_EXPIRES_S = 5
-STALE_AFTER_S = 60
 NET_S = 5.0
 """How often arq looks even when nothing woke it."""
+BELL_EXPIRES_S = 15
+"""Long enough for arq's next look to find a bell whose publish was lost."""
+STALE_AFTER_S = 60
 RECONNECT_S = 1.0
 LAST_BELLS_S = 1.0
 
@@ -185,11 +186,13 @@ class Bells:
         self._on_bell(model)
 
     async def _listen(self, redis: ArqRedis, workers: dict[str, "_BellWorker"]) -> None:
-        async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
+        async with redis.pubsub() as subscription:
             await subscription.subscribe(WAKE)
-            for model in self._models:
-                self._on_bell(model)  # whatever was rung while nobody listened
             async for message in subscription.listen():
+                if message["type"] == "subscribe":  # only from now on is nothing missed
+                    for model in self._models:
+                        self._on_bell(model)  # whatever was rung while nobody listened
+                    continue
                 word, _, what = message["data"].decode(errors="replace").partition(" ")
                 if word == "bell" and what in workers:
                     # The lane looks at once; arq's own rounds through Redis, which take the bell out of the queue,

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,7 +17,7 @@ import servers
 from neuralib.embedded import Stores
 from neuralib.errors import ConfigurationError, QueueUnavailable
 from neuralib.events import open_bus
-from neuralib.queues import Bells, open_queues
+from neuralib.queues import BELL_EXPIRES_S, NET_S, Bells, open_queues
 
 WITHIN_S = 20.0
 SOON_S = 2.0
@@ -104,6 +104,30 @@ async def test_bells_that_were_rung_before_anybody_listened_are_heard(stores: St
         await asyncio.wait([task])
 
 
+async def test_ears_look_when_redis_has_confirmed_that_it_will_tell_them(model: str) -> None:
+    heard = Heard()
+
+    class Subscription:
+        async def __aenter__(self) -> Self:
+            return self
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+        async def subscribe(self, _: str) -> None: ...
+
+        async def listen(self) -> AsyncIterator[dict[str, Any]]:
+            assert heard.bells == [], "what is rung now is heard by nobody"
+            yield {"type": "subscribe", "data": 1}
+            assert heard.bells == [model]
+
+    class Redis:
+        pubsub = Subscription
+
+    ears: Any = Bells("", [model], on_bell=heard.bell, on_cancel=heard.cancel)
+    await ears._listen(Redis(), {})
+    assert heard.bells == [model]
+
+
 async def test_nonsense_on_the_channel_is_ignored(stores: Stores, model: str) -> None:
     async with (
         open_queues(stores.redis_url) as queues,
@@ -145,6 +169,7 @@ async def test_arq_is_set_up_as_we_rely_on_it(stores: Stores, model: str) -> Non
             assert side.job_serializer({"a": 1}) == b'{"a": 1}'
             assert side.job_deserializer is json.loads
     assert worker.queue_name == f"neuralib:bells:{model}"
+    assert BELL_EXPIRES_S > 2 * NET_S, "a bell waits for the look that finds it when its publish was lost"
     assert (worker.max_tries, worker.retry_jobs, worker.allow_abort_jobs) == (1, False, False)
     assert worker.keep_result_s == 0
     assert not worker._handle_signals
@@ -193,7 +218,7 @@ async def test_a_queue_that_nobody_serves_does_not_grow_for_ever(stores: Stores,
         await queues.ring(model)
         assert await redis.zcard(queue) == 1
         async for key in redis.scan_iter(match="arq:job:bell.*"):
-            assert 0 < await redis.ttl(key) <= 5
+            assert 0 < await redis.ttl(key) <= BELL_EXPIRES_S
 
 
 async def test_ringing_never_raises_when_redis_is_away(stores: Stores, model: str) -> None:
