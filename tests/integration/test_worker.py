@@ -391,6 +391,7 @@ async def test_weights_that_are_not_cleared_fail_the_job_that_names_them_and_are
         "license": "MIT",
         "commercial_use": True,
         "trained": True,
+        "demo": False,
     }
 
 
