@@ -31,12 +31,12 @@ export function Ruler({ track }: { track: Track }) {
 }
 
 /** A line at the position: moved by the compositor, so that nothing is drawn anew while it plays. */
-export function Playhead({ track }: { track: Track }) {
+export function Playhead({ track, whole }: { track: Track; whole?: boolean }) {
   const line = useRef<HTMLDivElement>(null);
   useEffect(
     () =>
       effect(() => {
-        const { start, end } = track.view.value;
+        const { start, end } = whole ? { start: 0, end: track.duration.value } : track.view.value;
         const share = (track.position.value - start) / (end - start);
         line.current!.style.transform = `translateX(${share * 100}%)`;
         line.current!.style.visibility = share < 0 || share > 1 ? "hidden" : "visible";

@@ -1,14 +1,13 @@
-/** The part of a lane's waveform that the view shows. */
+/** The part of a lane's waveform that the view shows, or the whole of it. */
 
 import type { Lane, Track } from "../state/track";
 import { Canvas, paint, type Draw } from "./canvas";
 
-export function Waveform({ track, lane }: { track: Track; lane: Lane }) {
+export function Waveform({ track, lane, whole }: { track: Track; lane: Lane; whole?: boolean }) {
   const draw: Draw = (context, width, height) => {
-    const { start, end } = track.view.value;
+    const { start, end } = whole ? { start: 0, end: track.duration.value } : track.view.value;
     lane.wave.overview.value; // drawn again when they arrive
-    lane.wave.detail.value;
-    const peaks = lane.wave.look(start, end, width * (devicePixelRatio || 1));
+    const peaks = whole ? lane.wave.overview.value : lane.wave.look(start, end, width * (devicePixelRatio || 1));
     const middle = height / 2;
     context.fillStyle = paint(lane.color);
     if (peaks === null) {
@@ -33,5 +32,5 @@ export function Waveform({ track, lane }: { track: Track; lane: Lane }) {
     }
     context.fill();
   };
-  return <Canvas draw={draw} class="waveform" label={`Waveform of ${lane.label}`} />;
+  return <Canvas draw={draw} class="waveform" label={whole ? "Waveform of the whole song" : `Waveform of ${lane.label}`} />;
 }

@@ -2,7 +2,9 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
+import { Fader, gainText, panText } from "../parts/fader";
 import { Icon, type IconName } from "../parts/icons";
+import { Overview } from "../parts/overview";
 import { PianoRoll } from "../parts/pianoroll";
 import { clock } from "../parts/text";
 import { Marks, Playhead, Ruler, Selection, Surface } from "../parts/timeline";
@@ -41,6 +43,7 @@ export function TrackView({ id }: { id: string }) {
       <Heading track={track} />
       <StandInStems track={track} />
       <Transport track={track} />
+      <Overview track={track} />
       <Lanes track={track} />
       <Below track={track} />
     </main>
@@ -217,13 +220,11 @@ function Head({ track, lane }: { track: Track; lane: Lane }) {
       <button class="mute" aria-pressed={strip.mute} onClick={() => track.mix(id, { mute: !strip.mute })} aria-label={`Mute ${lane.label}`} title="M">M</button>
       <button class="solo" aria-pressed={strip.solo} onClick={() => track.solo(id)} aria-label={`Solo ${lane.label}`} title="S">S</button>
       <a class="quiet button" href={contentUrl(id) + "?download=true"} download aria-label={`Download ${lane.label}`} title="Download"><Icon name="download" /></a>
-      <input type="range" min={0} max={1.5} step={0.01} value={strip.gain} onInput={(event) => track.mix(id, { gain: event.currentTarget.valueAsNumber })} onDblClick={() => track.mix(id, { gain: 1 })} aria-label={`Gain of ${lane.label}`} aria-valuetext={`${gainText(strip.gain)}`} title={`Gain ${gainText(strip.gain)}`} />
-      <input class="pan" type="range" min={-1} max={1} step={0.02} value={strip.pan} onInput={(event) => track.mix(id, { pan: event.currentTarget.valueAsNumber })} onDblClick={() => track.mix(id, { pan: 0 })} aria-label={`Pan of ${lane.label}`} title="Pan" />
+      <Fader name="Gain" of={lane.label} value={strip.gain} min={0} max={1.5} step={0.01} rest={1} from={0} text={gainText(strip.gain)} onSet={(gain) => track.mix(id, { gain })} />
+      <Fader name="Pan" of={lane.label} value={strip.pan} min={-1} max={1} step={0.02} rest={0} from={0} text={panText(strip.pan)} onSet={(pan) => track.mix(id, { pan })} />
     </div>
   );
 }
-
-const gainText = (gain: number): string => (gain === 0 ? "silent" : `${(20 * Math.log10(gain)).toFixed(1)} dB`);
 
 function Below({ track }: { track: Track }) {
   const lane = track.lanes.value.find((each) => each.asset.id === track.focused.value) ?? null;
