@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 
+from acceptance.harness import write_tones
 from api_client import Api
 from hub import LocalHub, local_hub
 from neuralib import identity
@@ -155,9 +156,11 @@ def hub() -> Iterator[LocalHub]:
 async def made(services: Services, owner: UUID, hub: LocalHub, tmp_path: Path) -> AsyncIterator[Made]:
     async with AsyncExitStack() as stack:
 
-        async def make(weights: dict[str, Any] | None = None, **more: Any) -> Lab:
+        async def make(weights: dict[str, Any] | None = None, slots: int = 2, **more: Any) -> Lab:
             executor = model_of(tmp_path, **more)
-            settings = services.settings.with_tables(weights={"mirror": hub.url, **(weights or {})})
+            settings = services.settings.with_tables(
+                weights={"mirror": hub.url, **(weights or {})}, worker={"slots": slots}
+            )
             own = replace(services, settings=settings, registry=Registry([(executor, Plugin("tests", "0"))]))
             url = await stack.enter_async_context(listening(own, owner, "127.0.0.1", 0))
             api = await stack.enter_async_context(Api(url))
@@ -218,6 +221,21 @@ async def test_a_pull_is_cancelled_at_once_and_leaves_nothing(made: Made) -> Non
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
         assert (await lab.ended((await lab.pull())["id"]))["state"] == "succeeded"
+
+
+async def test_a_pull_takes_no_place_of_a_job_that_computes(made: Made, tmp_path: Path) -> None:
+    lab = await made(slots=1)
+    lab.hub.waits_after = 1000
+    song = await lab.api.asset(write_tones(tmp_path / "song.wav", 1).read_bytes())
+    async with lab.working():
+        pulling = (await lab.pull())["id"]
+        await lab.until(lambda told: (told["progress"] or {}).get("done", 0) > 0, pulling)
+        asked = {"model": f"{lab.model}/small", "inputs": [{"asset_id": song["id"]}]}
+        computing = (await lab.api.post("/jobs", asked)).json["id"]
+        assert (await lab.ended(computing))["state"] == "succeeded"
+        assert (await lab.job(pulling))["state"] == "running"
+        lab.hub.go_on.set()
+        assert (await lab.ended(pulling))["state"] == "succeeded"
 
 
 async def test_a_pull_whose_worker_stopped_goes_on_where_it_was(made: Made) -> None:

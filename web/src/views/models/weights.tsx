@@ -100,7 +100,7 @@ function Places({ checkpoint, served }: { checkpoint: Checkpoint; served: boolea
   return (
     <>
       {places.map((place) => (
-        <span class="place" key={place.host}>
+        <span class="lies" key={place.host}>
           {places.length > 1 && <span class="host">{place.host}: </span>}
           {place.source ? (
             <>
