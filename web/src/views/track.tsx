@@ -13,7 +13,7 @@ import { contentUrl } from "../api/client";
 import { order, takeApart } from "../state/jobs";
 import { attempt, complain } from "../state/session";
 import { Track, type Lane } from "../state/track";
-import { toLibrary } from "../state/place";
+import { backToLibrary } from "../state/place";
 import { Doing, verbOf } from "./jobs";
 import { summaryOf } from "./library";
 import { StandInStems } from "./models/standins";
@@ -90,7 +90,7 @@ function Heading({ track }: { track: Track }) {
   const run = (operation: string, assets: string[]) => attempt(() => Promise.all(assets.map((each) => order({ operation, assets: [each] }))));
   return (
     <header class="heading">
-      <a class="quiet button" href={toLibrary(asset.library_id)} aria-label="Back to the library" title="Back to the library">
+      <a class="quiet button" href={backToLibrary(asset.library_id)} aria-label="Back to the library" title="Back to the library">
         <Icon name="back" />
       </a>
       <h1>{asset.name}</h1>

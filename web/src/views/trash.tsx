@@ -52,9 +52,9 @@ function Item({ item }: { item: Thrown }) {
       <span class="name">
         <strong>{name}</strong>
         <span class="facts">
-          {kind === "library" ? "library" : "track"}
-          {along > 0 && ` · with ${along} ${kind === "library" ? "in it" : "made from it"}`}
-          {" · "}thrown away {day(item.trashed_at)}
+          {kind === "library" && "library · "}
+          {along > 0 && `with ${along} ${kind === "library" ? "in it" : "made from it"} · `}
+          thrown away {day(item.trashed_at)}
           {item.expires_at && ` · kept until ${day(item.expires_at)}`}
         </span>
       </span>

@@ -3,9 +3,8 @@
 import { useComputed } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import type { Asset } from "../../api/client";
-import { Canvas, paint, type Draw } from "../../parts/canvas";
 import { clock } from "../../parts/text";
-import { mini, unask } from "../../state/minis";
+import { mini, unask, type Mini } from "../../state/minis";
 import { toTrack } from "../../state/place";
 import { at, selected } from "../../state/selection";
 import { Check, choose, Hear, Heard, Stars, summaryOf, Tags, Working } from "./row";
@@ -43,30 +42,29 @@ export function Card({ asset, n, columns }: { asset: Asset; n: number; columns: 
   );
 }
 
+const BARS = 72;
+const BAR = 3;
+
+/** Lines of one path: what is drawn once is not drawn again when it is scrolled, and wants no canvas of its own. */
 function Wave({ asset }: { asset: Asset }) {
   const peaks = useMemo(() => mini(asset), [asset.id]);
   useEffect(() => () => unask(asset), [asset.id]);
-  const draw: Draw = (context, width, height) => {
-    const points = peaks.value;
-    const middle = height / 2;
-    context.fillStyle = paint("var(--mix)");
-    if (points === null) {
-      context.globalAlpha = 0.3;
-      context.fillRect(0, middle - 0.5, width, 1);
-      context.globalAlpha = 1;
-      return;
-    }
-    const step = 3;
-    for (let x = 0; x < width; x += step) {
-      const from = Math.floor((x / width) * points.length);
-      const to = Math.max(from + 1, Math.floor(((x + step) / width) * points.length));
-      let loudest = 0;
-      for (let n = from; n < Math.min(to, points.length); n++) loudest = Math.max(loudest, points[n]!);
-      const reach = Math.max(0.5, loudest * middle * 0.94);
-      context.fillRect(x, middle - reach, step - 1, reach * 2);
-    }
-  };
-  return <Canvas draw={draw} class="mini" label={`Waveform of ${asset.name}`} />;
+  return (
+    <svg class="mini" viewBox={`0 0 ${BARS * BAR} 100`} preserveAspectRatio="none" role="img" aria-label={`Waveform of ${asset.name}`}>
+      <path d={peaks.value ? bars(peaks.value) : `M0 50H${BARS * BAR}`} />
+    </svg>
+  );
+}
+
+function bars(points: Mini): string {
+  let path = "";
+  for (let n = 0; n < BARS; n++) {
+    const from = Math.floor((n / BARS) * points.length);
+    const to = Math.max(from + 1, Math.floor(((n + 1) / BARS) * points.length));
+    const loudest = Math.max(...points.subarray(from, to), 0.01) * 47;
+    path += `M${n * BAR + 1} ${(50 - loudest).toFixed(1)}V${(50 + loudest).toFixed(1)}`;
+  }
+  return path;
 }
 
 /** Dots in the colours of the stems, and letters for words and notes. */

@@ -20,11 +20,12 @@ export function Tracks() {
   const columns = useSignal(1);
   const cards = shown.value === "grid";
   useEffect(() => {
-    const measure = () => (columns.value = cards ? Math.max(1, Math.floor(box.current!.clientWidth / CARD_MIN_PX)) : 1);
+    const element = box.current!;
+    const measure = () => (columns.value = cards ? Math.max(1, Math.floor(element.clientWidth / CARD_MIN_PX)) : 1);
     measure();
     const observer = new ResizeObserver(measure);
-    observer.observe(box.current!);
-    const keys = (event: KeyboardEvent) => press(event, box.current!, columns.value, cards);
+    observer.observe(element);
+    const keys = (event: KeyboardEvent) => press(event, element, columns.value, cards);
     addEventListener("keydown", keys);
     return () => {
       observer.disconnect();
@@ -65,6 +66,8 @@ function Lines() {
         count={count}
         height={ROW_PX}
         columns={1}
+        beside={8}
+        step={4}
         class="rows"
         role="rowgroup"
         need={need}
@@ -87,6 +90,8 @@ function Cards({ columns }: { columns: number }) {
       count={rows.value}
       height={CARD_PX}
       columns={columns}
+      beside={2}
+      step={1}
       class="rows"
       role="list"
       label="Tracks"
@@ -122,7 +127,7 @@ function press(event: KeyboardEvent, box: HTMLElement, columns: number, cards: b
   const step = steps[event.key];
   if (step !== undefined && !control) {
     if (rows.value === 0) return;
-    const next = Math.min(rows.value - 1, Math.max(0, at.value + (inside ? step : 0)));
+    const next = Math.min(rows.value - 1, Math.max(0, at.value + (inside || Math.abs(step) > columns ? step : 0)));
     if (event.shiftKey) extend(next);
     at.value = next;
     reveal(next, height, columns, cards ? 0 : HEAD_PX);

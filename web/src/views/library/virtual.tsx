@@ -11,6 +11,9 @@ interface Props {
   /** Of a line of items, in pixels. */
   height: number;
   columns: number;
+  /** How many lines above and below the screen exist, too, and by how many the window moves. */
+  beside: number;
+  step: number;
   class: string;
   /** The role of what holds the items. */
   role: "rowgroup" | "list";
@@ -21,9 +24,6 @@ interface Props {
   token: (at: number) => unknown;
   item: (at: number) => VNode;
 }
-
-const BESIDE = 8;
-const STEP = 4;
 
 export function Virtual(props: Props) {
   const { count, height, columns } = props;
@@ -36,10 +36,10 @@ export function Virtual(props: Props) {
   useEffect(() => {
     const box = scroller(space.current!);
     const look = () => {
-      const { height, columns, need } = latest.current;
+      const { height, columns, beside, step, need } = latest.current;
       const top = box.scrollTop / height;
-      first.value = Math.max(0, Math.floor((top - BESIDE) / STEP) * STEP) * columns;
-      last.value = Math.ceil((top + box.clientHeight / height + BESIDE) / STEP) * STEP * columns;
+      first.value = Math.max(0, Math.floor((top - beside) / step) * step) * columns;
+      last.value = Math.ceil((top + box.clientHeight / height + beside) / step) * step * columns;
       need(last.value);
     };
     look();
@@ -70,6 +70,9 @@ export function Virtual(props: Props) {
 
 const scroller = (inside: HTMLElement): HTMLElement => inside.closest<HTMLElement>("[data-scroller]")!;
 
+const FRAMES = 600;
+let sought = -1;
+
 /** Bring an item onto the screen and the focus to its link. */
 export function reveal(at: number, height: number, columns: number, above: number): void {
   const box = document.querySelector<HTMLElement>("[data-scroller]");
@@ -77,12 +80,13 @@ export function reveal(at: number, height: number, columns: number, above: numbe
   const top = Math.floor(at / columns) * height;
   if (top < box.scrollTop) box.scrollTop = top;
   else if (top + height + above > box.scrollTop + box.clientHeight) box.scrollTop = top + height + above - box.clientHeight;
-  // The scroll event renders it; until then it may not exist.
-  let tries = 5;
+  // It may not exist before the list is scrolled and its page is here; whoever goes elsewhere meanwhile means that.
+  sought = at;
+  let tries = FRAMES;
   const focus = () => {
     const link = box.querySelector<HTMLElement>(`[data-at="${at}"] a`);
     if (link) link.focus({ preventScroll: true });
-    else if (--tries > 0) requestAnimationFrame(focus);
+    else if (--tries > 0 && sought === at) requestAnimationFrame(focus);
   };
   focus();
 }
