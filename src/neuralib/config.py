@@ -173,7 +173,7 @@ class Storage(_Table):
 class Worker(_Table):
     """How workers take jobs."""
 
-    lease_s: Seconds = 10.0
+    lease_s: Seconds = 6.0
     poll_s: Seconds = 2.0
     slots: Count = 2
     together: Count = 8

@@ -36,7 +36,7 @@ from .weights import AUTO, Resolver
 log = structlog.get_logger(__name__)
 
 BEAT_S = 5.0
-RESCUE_S = 2.0
+RESCUE_S = 1.0
 SWEEP_S = 60.0
 KEEP_EVENTS = timedelta(hours=24)
 KEEP_KEYS = timedelta(hours=24)
