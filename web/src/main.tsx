@@ -21,6 +21,7 @@ import { TrackView } from "./views/track";
 import { TrashView } from "./views/trash";
 import "./style.css";
 import "./style/shelf.css";
+import "./style/cutting.css";
 
 function Page() {
   useEffect(() => void enter(), []);

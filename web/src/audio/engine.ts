@@ -86,6 +86,11 @@ export class Engine {
     this.settle();
   }
 
+  /** Samples of a lane, one Float32Array a channel, at the rate of the context. */
+  async read(id: string, start: number, frames: number): Promise<Float32Array[]> {
+    return (await this.lanes.get(id)!.opening).read(start, frames);
+  }
+
   /** Where the song is, in seconds. */
   get position(): number {
     if (!this.playing.value) return this.rest;

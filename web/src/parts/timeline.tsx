@@ -5,6 +5,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { effect } from "@preact/signals";
 import type { Region, Regions } from "../state/regions";
 import { attempt } from "../state/session";
+import { settled, snapped } from "../state/snapping";
 import type { Track } from "../state/track";
 import { clock } from "./text";
 
@@ -90,14 +91,16 @@ function Edge({ track, regions, region, side }: { track: Track; regions: Regions
     const surface = (event.target as Element).closest(".surface")!.getBoundingClientRect();
     const move = (moved: PointerEvent): number => {
       const { start, end } = track.view.value;
-      const at = start + ((moved.clientX - surface.left) / surface.width) * (end - start);
+      return start + ((moved.clientX - surface.left) / surface.width) * (end - start);
+    };
+    const kept = (at: number): number => {
       const whole = track.duration.value;
       return side === "start_s" ? Math.min(Math.max(0, at), (region.end_s ?? whole) - LEAST_S) : Math.max(Math.min(at, whole), region.start_s + LEAST_S);
     };
-    const show = (moved: PointerEvent) => regions.show({ ...region, [side]: move(moved) });
+    const show = (moved: PointerEvent) => regions.show({ ...region, [side]: kept(snapped(track, move(moved), moved)) });
     const done = (moved: PointerEvent) => {
       removeEventListener("pointermove", show);
-      attempt(() => regions.change(region, { [side]: move(moved) }));
+      attempt(async () => regions.change(region, { [side]: kept(await settled(track, move(moved), moved)) }));
     };
     addEventListener("pointermove", show);
     addEventListener("pointerup", done, { once: true });
@@ -118,17 +121,20 @@ export function Surface({ track, children }: { track: Track; children: Component
   const press = (event: PointerEvent) => {
     if (event.button !== 0 || (event.target as Element).closest("[data-hold]")) return;
     const from = timeAt(event);
+    const select = (one: number, other: number) => {
+      track.selection.value = one === other ? null : { start: Math.min(one, other), end: Math.max(one, other) };
+    };
     const x = event.clientX;
     let dragged = false;
     const move = (moved: PointerEvent) => {
       dragged = dragged || Math.abs(moved.clientX - x) > DRAG_PX;
       if (!dragged) return;
-      const to = timeAt(moved);
-      track.selection.value = { start: Math.min(from, to), end: Math.max(from, to) };
+      select(snapped(track, from, moved), snapped(track, timeAt(moved), moved));
     };
-    const done = () => {
+    const done = (moved: PointerEvent) => {
       removeEventListener("pointermove", move);
       if (!dragged) track.seek(from);
+      else attempt(async () => select(...(await Promise.all([settled(track, from, moved), settled(track, timeAt(moved), moved)]))));
     };
     addEventListener("pointermove", move);
     addEventListener("pointerup", done, { once: true });

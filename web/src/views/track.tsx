@@ -3,6 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { Fader, gainText, panText } from "../parts/fader";
+import { Grid, Snapping } from "../parts/grid";
 import { Icon, type IconName } from "../parts/icons";
 import { Overview } from "../parts/overview";
 import { PianoRoll } from "../parts/pianoroll";
@@ -18,7 +19,7 @@ import { Doing, verbOf } from "./jobs";
 import { summaryOf } from "./library";
 import { StandInStems } from "./models/standins";
 import { Lyrics } from "./lyrics";
-import { Slicer } from "./slicer";
+import { Slicer } from "./cutting";
 
 export function TrackView({ id }: { id: string }) {
   const track = useMemo(() => new Track(id), [id]);
@@ -160,6 +161,7 @@ function Transport({ track }: { track: Track }) {
       <button aria-pressed={track.following.value} onClick={() => (track.following.value = !track.following.value)}>
         <Icon name="follow" /> Follow
       </button>
+      <Snapping track={track} />
       <span class="spring" />
       {engine.waiting.value && <span role="status">waiting for sound</span>}
       {engine.error.value && <span role="alert" class="why">{engine.error.value}</span>}
@@ -191,6 +193,7 @@ function Lanes({ track }: { track: Track }) {
         {track.lanes.value.map((lane) => (
           <LaneWave key={lane.asset.id} track={track} lane={lane} />
         ))}
+        <Grid track={track} />
         <Marks track={track} />
         <Selection track={track} />
         <Playhead track={track} />
