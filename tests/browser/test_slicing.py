@@ -58,6 +58,7 @@ def prepare(page: Page, song: Path) -> Page:
 
 def drag(page: Page, start: float, end: float) -> None:
     """Over the ruler and lanes, between two places of the song, in seconds."""
+    page.locator(".track").evaluate("(track) => track.scrollTo(0, 0)")
     surface = page.locator(".surface").bounding_box()
     view = page.evaluate("neuralib.track.view.value")
     assert surface is not None
