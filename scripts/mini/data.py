@@ -269,25 +269,27 @@ def finish(stem: Audio, name: str, rng: Rng) -> Audio:
     return np.asarray(x * level / (np.sqrt(active.mean()) + 1e-9), dtype=np.float32)
 
 
+def phrases_of(bank: Path) -> list[Path]:
+    return [p for p in sorted(bank.glob("[0-9]*.npz")) if ".tmp" not in p.name]
+
+
 def render(split: str, index: int, banks: Path, seconds: float = SECONDS) -> NDArrayInt16:
     """The stems of one song, scaled together so that neither they nor their sum clip."""
     seed, sounds, bank = SPLITS[split]
     rng = np.random.default_rng([seed, index])
-    phrases = sorted((banks / bank).glob("[0-9]*.npz"))
-    phrases = [p for p in phrases if ".tmp" not in p.name]
     song, frames = compose.plan(rng, seconds), int(seconds * RATE)
     stems = {
         "drums": render_drums(song, sounds, rng, frames),
         "bass": render_bass(song, sounds, rng, frames)[0],
         "other": render_other(song, sounds, rng, frames),
-        "vocals": render_vocals(song, phrases, rng, frames),
+        "vocals": render_vocals(song, phrases_of(banks / bank), rng, frames),
     }
     done = np.stack([finish(stems[name], name, rng) for name in STEMS])
     loudest = max(float(np.abs(done).max()), float(np.abs(done.sum(axis=0)).max()))
     return np.round(done * (32000 / max(loudest, 1e-6)) if loudest > 0.97 else done * 32767).astype(np.int16)
 
 
-def render_alone(stem: str, index: int) -> NDArrayInt16:
+def render_alone(stem: str, index: int, banks: Path) -> NDArrayInt16:
     """One stem of a song that has no others, (2, frames): training puts it into company."""
     rng = np.random.default_rng([14, STEMS.index(stem), index])
     song, frames = compose.plan(rng, SECONDS), int(SECONDS * RATE)
@@ -295,8 +297,10 @@ def render_alone(stem: str, index: int) -> NDArrayInt16:
         x = render_drums(song, sources.ALONE, rng, frames)
     elif stem == "bass":
         x, _ = render_bass(song, sources.ALONE, rng, frames)
-    else:
+    elif stem == "other":
         x = render_other(song, sources.ALONE, rng, frames)
+    else:
+        x = render_vocals(song, phrases_of(banks / "train"), rng, frames)
     done = finish(x, stem, rng)
     return np.round(done * (32000 / max(float(np.abs(done).max()), 1.0))).astype(np.int16)
 
@@ -309,7 +313,7 @@ def _write(split: str, alone: str, banks: Path, out: Path, index: int) -> int:
     if not target.exists():
         draft = target.with_suffix(".tmp")
         with draft.open("wb") as file:
-            np.save(file, render_alone(alone, index) if alone else render(split, index, banks))
+            np.save(file, render_alone(alone, index, banks) if alone else render(split, index, banks))
         draft.rename(target)
     return index
 
@@ -318,9 +322,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="where songs and the phrase banks live")
     parser.add_argument("--split", choices=SPLITS, default="train")
-    parser.add_argument(
-        "--alone", default="", choices=("drums", "bass", "other"), help="this stem and no other, for training"
-    )
+    parser.add_argument("--alone", default="", choices=STEMS, help="this stem and no other, for training")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--workers", type=int, default=2)
