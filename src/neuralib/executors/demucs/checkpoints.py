@@ -152,7 +152,7 @@ CHECKPOINTS = (
         sources=(
             Bundled(
                 Path(__file__).parents[1] / "bundled" / "hdemucs_mini.safetensors",
-                sha256="fb04a0d11b46957b64546ace0c1615e44d3f24c10a4cb4edee71630bcf2a1d37",
+                sha256="ff47ef99072c9d854d3bf5eeb03e7dab5442703c8458ee20ba4ae3c0e3ec44c9",
             ),
         ),
         details=Shape(segment=Fraction(3), fixed=False).details,
