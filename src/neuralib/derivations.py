@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from . import orders
-from .db import Connection
+from .db import Connection, job_inputs
 from .db import assets as asset_rows
 from .db import derivations as rows
 from .db import events as event_rows
@@ -98,7 +98,7 @@ async def _recipe_of(tx: Connection, asset: Asset) -> tuple[Job, list[JobInput]]
     if any(each.trashed_at for _, each in given):
         raise CannotRebuild(f"asset {asset.id} was made from one that is in the trash")
     orders.require_bytes([each for _, each in given] if asset.blob.evicted else [])
-    return job, [JobInput(each.id, name) for name, each in given]
+    return job, (await job_inputs.of_jobs(tx, asset.owner_id, [job.id]))[job.id]
 
 
 def _order(services: Services, job: Job, inputs: list[JobInput], asset: Asset, id_: UUID | None) -> Order:

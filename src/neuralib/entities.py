@@ -235,10 +235,27 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class JobInput:
-    """One asset that a job reads, and what its parameters call it."""
+    """One asset that a job reads, and what its parameters call it. `revision`: of a transcript that somebody edited, what
+    is read in place of the asset's own bytes.
+    """
 
     asset_id: UUID
     name: str | None = None
+    revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What somebody made of a transcript, from the revision `parent` on; `restored` is the one that it brings back. The
+    first revision is the asset itself, as a machine wrote it. `sha256` and `bytes` are those of its JSON.
+    """
+
+    number: int
+    parent: int | None
+    restored: int | None
+    sha256: str
+    bytes: int
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

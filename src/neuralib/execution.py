@@ -9,7 +9,7 @@ import hashlib
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -25,6 +25,7 @@ from .db import Connection
 from .db import assets as asset_rows
 from .db import events as event_rows
 from .db import jobs as rows
+from .db import transcripts as transcript_rows
 from .entities import Asset, AssetKind, Blob, Job, JobState, NewAsset, new_id, nth_id
 from .errors import Cancelled, Interrupted, JobTimeout, NeuralibError, StorageFull, Unavailable
 from .executors import AudioOutput, FileOutput, Input, registry
@@ -134,6 +135,7 @@ class Execution:
             await asyncio.wait(self._after, timeout=ALONE_WITHIN_S)
         async with services.db.transaction() as tx:
             given = await asset_rows.read_by(tx, job)
+            edited = await transcript_rows.read_by(tx, job)
             await event_rows.append(tx, job_event("started", job))
         await services.bus.wake(job.owner_id)
         params = registry.validate(services.registry.get(job.model), dict(job.params))
@@ -141,7 +143,7 @@ class Execution:
             (scratch / "inputs").mkdir()
             async with self._stage("fetch"):
                 self._room.require(sum(each.blob.bytes + _decoded_bytes(each) for _, each in given))
-                await self._patiently(lambda: self._fetch(given, scratch / "inputs"))
+                await self._patiently(lambda: self._fetch(given, edited, scratch / "inputs"))
             async with self._stage("decode"):
                 inputs = await self._decode(given, scratch / "inputs")
             async with self._stage("load"):
@@ -199,10 +201,16 @@ class Execution:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
-    async def _fetch(self, given: Sequence[_Given], folder: Path) -> None:
-        """Each into a file that its place names; what an earlier try brought is not fetched again."""
+    async def _fetch(self, given: Sequence[_Given], edited: Mapping[int, str], folder: Path) -> None:
+        """Each into a file that its place names; what an earlier try brought is not fetched again. `edited`: what is read
+        in place of an asset's bytes.
+        """
         for place, (_, asset) in enumerate(given):
-            if not (path := folder / str(place)).exists():
+            if (path := folder / str(place)).exists():
+                continue
+            if place in edited:
+                await asyncio.to_thread(path.write_bytes, edited[place].encode())
+            else:
                 await fetch_file(self._services.objects, asset.blob.key, path)
 
     async def _decode(self, given: Sequence[_Given], folder: Path) -> list[Input]:

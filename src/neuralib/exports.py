@@ -13,6 +13,7 @@ from .db import job_inputs as input_rows
 from .db import jobs as job_rows
 from .db import libraries as library_rows
 from .db import regions as region_rows
+from .db import transcripts as transcript_rows
 from .entities import Asset, Export, Library, new_id
 from .errors import Gone, NotFound, ValidationFailed
 from .packing import Archive, Part, Selection, Wanted, pack
@@ -110,7 +111,8 @@ async def _select(
     assets = [found[id_] for id_ in sorted(found)]
     named = whole.name if whole else found.get(ids[0], assets[0]).name
     regions = await region_rows.of_assets(tx, owner, list(found))
-    return Selection(named, assets, await lineage(tx, owner, assets), regions, whole)
+    edited = await transcript_rows.newest_of(tx, owner, list(found))
+    return Selection(named, assets, await lineage(tx, owner, assets), regions, edited, whole)
 
 
 async def lineage(tx: Connection, owner: UUID, found: Sequence[Asset]) -> list[DerivationPart]:

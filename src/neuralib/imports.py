@@ -6,6 +6,7 @@ probed like any upload: what it is, is what was found in it, not what the manife
 """
 
 import asyncio
+import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -28,11 +29,13 @@ from .db import events as event_rows
 from .db import imports as import_rows
 from .db import libraries as library_rows
 from .db import regions as region_rows
-from .entities import AssetKind, Blob, NewAsset, Region, new_id
-from .errors import BadRequest, InvalidArchive, NeuralibError, RegionOutOfBounds
+from .db import transcripts as transcript_rows
+from .entities import AssetKind, Blob, NewAsset, Region, Revision, new_id
+from .errors import BadRequest, InvalidArchive, NeuralibError, RegionOutOfBounds, UnsupportedTranscript
+from .executors.whisper.document import read_transcript
 from .objects import put_file
 from .objects.blocks import in_thread
-from .organising import sung
+from .organising import MAX_SUNG, sung
 from .pipeline import asset_event
 from .services import Services
 
@@ -64,6 +67,8 @@ class _Ready:
     blob: Blob
     audio: Mapping[str, Any] | None
     sung: str
+    edited: str = ""
+    """What its newest revision says."""
 
 
 @dataclass(slots=True)
@@ -97,8 +102,9 @@ class _Import:
             self.keys.append(blob.key)
             await put_file(self.services.objects, blob.key, path, content_type=media_type)
             words = await in_thread(sung, part.kind, media_type, path)
+            edited = await in_thread(_edited, part, media_type)
             await in_thread(path.unlink)
-            return _Ready(part, blob, audio, words)
+            return _Ready(part, blob, audio, words, edited)
 
     async def _recognise(self, part: AssetPart, path: Path) -> tuple[Mapping[str, Any] | None, str]:
         """(audio facts, media type), by what is in the file."""
@@ -168,6 +174,7 @@ async def _commit(
             )
     await _link_jobs(tx, work, ids, jobs)
     await _insert_regions(tx, work, [ready[id_] for id_ in made], made)
+    await _insert_revisions(tx, work, [ready[id_] for id_ in made], made)
     await rows.expire_pending(tx, [each.blob.key for id_, each in ready.items() if id_ not in made])
     for id_ in made.values():
         await event_rows.append(tx, asset_event("created", await rows.get(tx, work.owner, id_)))
@@ -216,6 +223,21 @@ async def _insert_regions(
                 updated_at=now,
             )
             await region_rows.put(tx, region)
+
+
+async def _insert_revisions(
+    tx: Connection, work: _Import, files: Sequence[_Ready], made: Mapping[UUID, UUID]
+) -> None:
+    """What somebody made of a transcript is its second revision here: those before it stayed where they were."""
+    for each in files:
+        if (part := each.part.revision) is None:
+            continue
+        raw = part.document.encode()
+        digest = hashlib.sha256(raw).hexdigest()
+        revision = Revision(2, 1, None, digest, len(raw), part.created_at)
+        asset = made[each.part.id]
+        await transcript_rows.insert(tx, work.owner, asset, revision, part.document)
+        await transcript_rows.index(tx, work.owner, asset, each.edited[:MAX_SUNG])
 
 
 def _told(part: DerivationPart) -> dict[str, Any]:
@@ -292,6 +314,18 @@ def _check_regions(part: AssetPart, audio: Mapping[str, Any] | None) -> None:
                 frames_between(region.start_s, region.end_s, **size)
     except RegionOutOfBounds as error:
         raise InvalidArchive(f"{part.file}: a region does not fit: {error.detail}") from error
+
+
+def _edited(part: AssetPart, media_type: str) -> str:
+    """What its newest revision says. Raises InvalidArchive for one that cannot be read, or is of something else."""
+    if part.revision is None:
+        return ""
+    if part.kind is not AssetKind.TRANSCRIPT or media_type != "application/json":
+        raise InvalidArchive(f"{part.file}: only transcripts in JSON have revisions")
+    try:
+        return read_transcript(part.revision.document.encode()).text
+    except (UnsupportedTranscript, UnicodeError) as error:
+        raise InvalidArchive(f"{part.file}: its revision cannot be read: {error}") from error
 
 
 def _media_type(part: AssetPart, path: Path) -> str:

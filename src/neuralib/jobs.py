@@ -16,6 +16,7 @@ from .db import assets as asset_rows
 from .db import events as event_rows
 from .db import jobs as rows
 from .db import libraries as library_rows
+from .db import transcripts as transcript_rows
 from .entities import Asset, Job, JobInput, JobState
 from .errors import (
     AlreadyExists,
@@ -139,7 +140,14 @@ async def _understand(tx: Connection, services: Services, owner: UUID, request: 
     inputs = request.inputs or [JobInput(request.asset_id)]
     assets = await asset_rows.share(tx, owner, [each.asset_id for each in inputs])
     params = await references.fill_in(tx, assets[0], executor, params)
-    work = _Work(executor, checkpoint, params, inputs, assets)
+    edited = await transcript_rows.digests(tx, owner, [each.id for each in assets])
+    inputs = [
+        replace(each, revision=edited[each.asset_id][0]) if each.asset_id in edited else each
+        for each in inputs
+    ]
+    work = _Work(
+        executor, checkpoint, params, inputs, assets, {id_: sha256 for id_, (_, sha256) in edited.items()}
+    )
     check(executor, checkpoint, params, work.named)
     if request.library_id is not None:
         await library_rows.share(tx, owner, request.library_id)
@@ -169,6 +177,12 @@ class _Work:
     params: Params
     inputs: Sequence[JobInput]
     assets: Sequence[Asset]
+    edited: Mapping[UUID, str]
+    """By asset the digest of the revision that is read in place of its bytes."""
+
+    def digest(self, asset: Asset) -> str:
+        """Of what is read."""
+        return self.edited.get(asset.id, asset.blob.sha256)
 
     @property
     def named(self) -> list[tuple[str | None, Asset]]:
@@ -216,7 +230,7 @@ def _order(settings: Settings, request: JobRequest, work: _Work) -> Order:
     chosen = {"params": work.params.model_dump(mode="json"), "output": {"format": request.format}}
     model = recipes.ingredients(settings, work.executor, work.checkpoint)
     first, several = work.assets[0], bool(request.inputs)
-    hashed = [(name, asset.blob.sha256) for name, asset in work.named] if several else []
+    hashed = [(name, work.digest(asset)) for name, asset in work.named] if several else []
     return Order(
         owner=first.owner_id,
         operation=work.executor.operation,
@@ -231,7 +245,7 @@ def _order(settings: Settings, request: JobRequest, work: _Work) -> Order:
         timeout_s=request.timeout_s,
         metadata=request.metadata,
         id=request.id,
-        inputs=request.inputs,
+        inputs=work.inputs if several else (),
         retry_of=request.retry_of,
     )
 

@@ -13,11 +13,12 @@ from uuid import UUID
 
 from . import __version__, assets
 from .archives import manifest
-from .archives.manifest import AssetPart, DerivationPart, LibraryPart, Manifest, RegionPart
+from .archives.editions import editions
+from .archives.manifest import AssetPart, DerivationPart, LibraryPart, Manifest, RegionPart, RevisionPart
 from .archives.names import TEMPLATE, Names
 from .archives.stream import Member, Stored, Text, measure, stream
 from .assets import split_name
-from .entities import Asset, AssetKind, Library, Region
+from .entities import Asset, AssetKind, Library, Region, Revision
 from .errors import NotFound, StorageUnavailable
 from .services import Services
 
@@ -61,6 +62,8 @@ class Selection:
     assets: Sequence[Asset]
     derivations: Sequence[DerivationPart] = ()
     regions: Mapping[UUID, Sequence[Region]] = field(default_factory=dict)
+    edited: Mapping[UUID, tuple[Revision, str]] = field(default_factory=dict)
+    """By transcript its newest revision, where somebody made one, and the JSON of it."""
     library: Library | None = None
 
 
@@ -77,6 +80,14 @@ class Archive:
         return stream(self.members)
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """By asset where its file lies, and where the words of its newest revision do."""
+
+    files: dict[UUID, str]
+    editions: dict[UUID, str]
+
+
 async def pack(services: Services, selection: Selection, wanted: Wanted) -> Archive:
     """Raises NotFound when nothing of it is wanted."""
     members = await asyncio.to_thread(_members, services, selection, wanted)
@@ -84,15 +95,17 @@ async def pack(services: Services, selection: Selection, wanted: Wanted) -> Arch
 
 
 def _members(services: Services, selection: Selection, wanted: Wanted) -> list[Member]:
-    places = place(selection.assets, wanted)
-    if not places:
+    texts = editions(selection.assets, {id_: document for id_, (_, document) in selection.edited.items()})
+    places = place(selection.assets, wanted, frozenset(texts))
+    if not places.files and not places.editions:
         raise NotFound("there is nothing in it to export")
     members: list[Member] = [
-        Stored(places[asset.id], asset.blob.bytes, asset.created_at, reader(services, asset))
+        Stored(places.files[asset.id], asset.blob.bytes, asset.created_at, reader(services, asset))
         for asset in selection.assets
-        if asset.id in places
+        if asset.id in places.files
     ]
     now = datetime.now(UTC)
+    members += [Text(name, texts[id_], now) for id_, name in places.editions.items()]
     if Part.LICENSES in wanted.include:
         members.append(Text(LICENSES, manifest.licenses(selection.derivations), now))
     if Part.MANIFEST in wanted.include:
@@ -100,37 +113,42 @@ def _members(services: Services, selection: Selection, wanted: Wanted) -> list[M
     return members
 
 
-def _manifest(selection: Selection, places: Mapping[UUID, str], now: datetime) -> Manifest:
+def _manifest(selection: Selection, places: Places, now: datetime) -> Manifest:
     library = selection.library
     return Manifest(
         neuralib=__version__,
         exported_at=now,
         library=library
         and LibraryPart(name=library.name, description=library.description, color=library.color),
-        assets=[
-            _part(asset, places.get(asset.id), selection.regions.get(asset.id, ()))
-            for asset in selection.assets
-        ],
+        assets=[_part(asset, selection, places) for asset in selection.assets],
         derivations=list(selection.derivations),
     )
 
 
-def place(found: Sequence[Asset], wanted: Wanted) -> dict[UUID, str]:
+def place(found: Sequence[Asset], wanted: Wanted, edited: frozenset[UUID] = frozenset()) -> Places:
     """Where each asset that is wanted lies in the archive: a folder for each track, with all that was made from it.
-    What has been evicted is only in the manifest, with its recipe.
+    What has been evicted is only in the manifest, with its recipe. Of what is `edited` the words as they stand now have
+    the name, and the machine's lie beside them.
     """
     names, there = Names(manifest.FILE, LICENSES), {asset.id: asset for asset in found}
     folders: dict[UUID, str] = {}
-    places = {}
+    places = Places({}, {})
     for asset in found:
-        if asset.blob.evicted or KINDS[AssetKind(asset.kind)] not in wanted.include:
+        if (asset.blob.evicted and asset.id not in edited) or KINDS[
+            AssetKind(asset.kind)
+        ] not in wanted.include:
             continue
         root = _root(asset, there)
         if root.id not in folders:
             folders[root.id] = names.folder(root.name)
         name, suffix = split_name(asset)
         fields = {"track": folders[root.id], "name": name, "role": asset.role, "kind": asset.kind}
-        places[asset.id] = names.file(wanted.template, {**fields, "stem": asset.stem or asset.role}, suffix)
+        fields["stem"] = asset.stem or asset.role
+        if asset.id in edited:
+            places.editions[asset.id] = names.file(wanted.template, fields, suffix)
+            fields["name"] = f"{name} [machine]"
+        if not asset.blob.evicted:
+            places.files[asset.id] = names.file(wanted.template, fields, suffix)
     return places
 
 
@@ -143,7 +161,8 @@ def _root(asset: Asset, there: dict[UUID, Asset]) -> Asset:
     return asset
 
 
-def _part(asset: Asset, file: str | None, regions: Sequence[Region]) -> AssetPart:
+def _part(asset: Asset, selection: Selection, places: Places) -> AssetPart:
+    regions = selection.regions.get(asset.id, ())
     return AssetPart(
         id=asset.id,
         parent_id=asset.parent_id,
@@ -151,7 +170,7 @@ def _part(asset: Asset, file: str | None, regions: Sequence[Region]) -> AssetPar
         role=asset.role,
         stem=asset.stem,
         name=asset.name,
-        file=file,
+        file=places.files.get(asset.id),
         sha256=asset.blob.sha256,
         bytes=asset.blob.bytes,
         media_type=asset.blob.media_type,
@@ -164,6 +183,7 @@ def _part(asset: Asset, file: str | None, regions: Sequence[Region]) -> AssetPar
             )
             for r in regions
         ],
+        revision=_revision(asset, selection, places),
         tags=list(asset.tags),
         rating=asset.rating,
         favorite=asset.favorite,
@@ -171,6 +191,18 @@ def _part(asset: Asset, file: str | None, regions: Sequence[Region]) -> AssetPar
         notes=asset.notes,
         metadata=dict(asset.metadata),
         created_at=asset.created_at,
+    )
+
+
+def _revision(asset: Asset, selection: Selection, places: Places) -> RevisionPart | None:
+    if asset.id not in selection.edited:
+        return None
+    newest, document = selection.edited[asset.id]
+    return RevisionPart(
+        number=newest.number,
+        created_at=newest.created_at,
+        file=places.editions.get(asset.id),
+        document=document,
     )
 
 

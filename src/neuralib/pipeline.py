@@ -66,7 +66,9 @@ def snapshot(
         "params": dict(job.params),
         "output": dict(job.output),
         "asset_id": str(job.asset_id) if job.asset_id else None,
-        "inputs": [{"asset_id": str(each.asset_id), "name": each.name} for each in inputs],
+        "inputs": [
+            {"asset_id": str(each.asset_id), "name": each.name, "revision": each.revision} for each in inputs
+        ],
         "library_id": str(job.library_id) if job.library_id else None,
         "queue": None if position is None else {"position": position},
         "progress": dict(job.progress) or None,

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, ValidationError
 
-from . import assets
+from . import assets, orders
 from .db import assets as rows
 from .entities import Asset, AssetKind
 from .errors import Conflict, UnsupportedMidi, UnsupportedTranscript
@@ -58,14 +58,14 @@ async def notes(services: Services, asset: Asset) -> Notes:
     if asset.blob.bytes > MOST_BYTES:
         raise UnsupportedMidi(f"asset {asset.id} is larger than {MOST_BYTES} bytes")
     read = _midi_notes if asset.blob.media_type == MIDI else _table_notes
-    return await asyncio.to_thread(read, await _content(services, asset))
+    return await asyncio.to_thread(read, await content(services, asset))
 
 
 async def transcript(services: Services, asset: Asset) -> Transcript:
     """Raises UnsupportedTranscript, StorageUnavailable."""
     if asset.blob.bytes > MOST_BYTES:
         raise UnsupportedTranscript(f"asset {asset.id} is larger than {MOST_BYTES} bytes")
-    return await asyncio.to_thread(read_transcript, await _content(services, asset))
+    return await asyncio.to_thread(read_transcript, await content(services, asset))
 
 
 async def _find(
@@ -81,7 +81,9 @@ async def _find(
     return found
 
 
-async def _content(services: Services, asset: Asset) -> bytes:
+async def content(services: Services, asset: Asset) -> bytes:
+    """All of it: ask for its size first. Raises AssetEvicted, StorageUnavailable."""
+    orders.require_bytes([asset])
     return b"".join([chunk async for chunk in assets.content(services, asset)])
 
 

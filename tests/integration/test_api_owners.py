@@ -211,6 +211,7 @@ def request_of(
             "create_region": {"kind": "marker", "start_s": 0.05},
             "replace_regions": {"items": [{"id": of("body", "id"), "start_s": 0, "end_s": 0.05}]},
             "update_region": {"color": "#ffffff"},
+            "update_transcript": {"segments": []},
             "create_jobs": {
                 "jobs": [
                     {

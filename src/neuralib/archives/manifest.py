@@ -31,6 +31,8 @@ MAX_ASSETS = 20_000
 
 MAX_REGIONS = 1000
 """Of one asset."""
+MAX_DOCUMENT = 4 << 20
+"""Characters of a transcript that somebody edited."""
 MAX_METADATA = 16384
 MAX_BYTES = 64 << 20
 """Of the document that is read back."""
@@ -102,6 +104,17 @@ class RegionPart(_Part):
         return self
 
 
+class RevisionPart(_Part):
+    """What somebody made of a transcript: the newest revision. `file` is a rendering of it in the archive, for people; a
+    restore reads `document`.
+    """
+
+    number: Annotated[int, Field(ge=2)]
+    created_at: AwareDatetime
+    file: Annotated[str, StringConstraints(max_length=1000)] | None = None
+    document: Annotated[str, StringConstraints(max_length=MAX_DOCUMENT)]
+
+
 class AssetPart(_Part):
     """One asset. `file` is its place in the archive; None: its bytes were left out."""
 
@@ -119,6 +132,7 @@ class AssetPart(_Part):
     facts: Facts = Field(default_factory=dict)
     derivation: UUID | None = None
     regions: Annotated[list[RegionPart], Field(max_length=MAX_REGIONS)] = []
+    revision: RevisionPart | None = None
     tags: Annotated[list[Annotated[Tag, AfterValidator(_as_kept)]], Field(max_length=64)] = []
     rating: Annotated[int | None, Field(ge=0, le=5)] = None
     favorite: bool = False

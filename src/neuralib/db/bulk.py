@@ -49,9 +49,10 @@ async def move(tx: Connection, owner: UUID, assets: Sequence[UUID], library: UUI
 
 
 async def copy(tx: Connection, owner: UUID, old: Sequence[UUID], new: Sequence[UUID], library: UUID) -> None:
-    """With their regions, and the tree that they are."""
+    """With their regions and revisions, and the tree that they are."""
     await tx.run("copy_assets", owner, old, new, library)
     await tx.run("copy_regions", owner, old, new)
+    await tx.run("copy_revisions", owner, old, new)
 
 
 async def read(tx: Connection, owner: UUID, assets: Sequence[UUID]) -> list[Asset]:

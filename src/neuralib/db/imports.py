@@ -51,4 +51,5 @@ async def link_job(
 ) -> None:
     """(asset, name) of each input, in order."""
     await tx.run("link_imported_job", job, inputs[0][0] if inputs else None)
-    await tx.run("insert_job_inputs", job, owner, [a for a, _ in inputs], [n for _, n in inputs])
+    ids, names = [a for a, _ in inputs], [n for _, n in inputs]
+    await tx.run("insert_job_inputs", job, owner, ids, names, [None] * len(inputs))

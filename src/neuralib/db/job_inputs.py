@@ -10,14 +10,15 @@ from . import Connection
 
 async def insert(tx: Connection, job: Job, inputs: Sequence[JobInput]) -> None:
     ids, names = [each.asset_id for each in inputs], [each.name for each in inputs]
-    await tx.run("insert_job_inputs", job.id, job.owner_id, ids, names)
+    revisions = [each.revision for each in inputs]
+    await tx.run("insert_job_inputs", job.id, job.owner_id, ids, names, revisions)
 
 
 async def of_jobs(tx: Connection, owner: UUID, jobs: Sequence[UUID]) -> dict[UUID, list[JobInput]]:
     """By job, the inputs that are still there."""
     inputs: dict[UUID, list[JobInput]] = {job: [] for job in jobs}
     for row in await tx.all("list_job_inputs", owner, jobs):
-        inputs[row["job_id"]].append(JobInput(row["asset_id"], row["name"]))
+        inputs[row["job_id"]].append(JobInput(row["asset_id"], row["name"], row["revision"]))
     return inputs
 
 

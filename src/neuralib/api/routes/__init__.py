@@ -23,6 +23,7 @@ from . import (
     runs,
     service,
     stem_files,
+    transcripts,
     trash,
     uploads,
 )
@@ -38,6 +39,7 @@ ROUTES: tuple[Route, ...] = (
     *trash.ROUTES,
     *regions.ROUTES,
     *readings.ROUTES,
+    *transcripts.ROUTES,
     *derivations.ROUTES,
     *peaks.ROUTES,
     *uploads.ROUTES,

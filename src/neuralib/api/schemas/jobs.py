@@ -144,6 +144,9 @@ class QueuePlace(Reply):
 class InputGiven(Reply):
     asset_id: UUID
     name: str | None
+    revision: Annotated[
+        int | None, Field(description="Of a transcript that had been edited: which was read.")
+    ]
 
 
 class JobOutput(Reply):

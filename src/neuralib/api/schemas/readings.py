@@ -1,4 +1,4 @@
-"""Notes and words, as they were written down."""
+"""Notes, as they were written down."""
 
 from typing import Annotated, Literal
 from uuid import UUID
@@ -11,13 +11,6 @@ from .base import Reply, Request
 class NotesQuery(Request):
     format: Annotated[
         Literal["json", "csv"], Field(description="csv: start_s, end_s, pitch and velocity of each note.")
-    ] = "json"
-
-
-class TranscriptQuery(Request):
-    format: Annotated[
-        Literal["json", "txt", "srt", "vtt", "lrc", "elrc"],
-        Field(description="elrc: LRC with the time of every word."),
     ] = "json"
 
 
@@ -35,25 +28,3 @@ class NoteList(Reply):
     asset_id: Annotated[UUID, Field(description="The MIDI asset that was read.")]
     tempo: Annotated[float, Field(description="Quarter notes a minute, at the beginning.")]
     notes: list[Note]
-
-
-class TimedWord(Reply):
-    text: str
-    start_s: float
-    end_s: float
-    probability: float
-
-
-class Line(Reply):
-    text: str
-    start_s: float
-    end_s: float
-    words: list[TimedWord]
-
-
-class Transcript(Reply):
-    asset_id: Annotated[UUID, Field(description="The transcript that was read.")]
-    language: str | None
-    duration_s: float
-    text: str
-    segments: list[Line]

@@ -12,7 +12,12 @@ select key from pending_objects where delete_after < now() order by delete_after
 update pending_objects set delete_after = now() where key = any($1::text[])
 
 -- name: stored_bytes
-select coalesce(sum(bytes), 0)::bigint from blobs where owner_id = $1 and key not like 'evicted/%'
+select coalesce(sum(bytes), 0)::bigint
+from (
+    select bytes from blobs where owner_id = $1 and key not like 'evicted/%'
+    union all
+    select bytes from transcript_revisions where owner_id = $1
+) kept
 
 -- name: upsert_blob
 -- The same bytes of the same owner are one blob: the caller compares `key` to see whether its own copy is needed.

@@ -23,8 +23,9 @@ select * from jobs where owner_id = $1 and id = any($2::uuid[]) order by id
 
 -- name: export_inputs
 -- With the digest of each, while it is there.
-select i.job_id, i.name, i.asset_id, b.sha256
+select i.job_id, i.name, i.asset_id, coalesce(r.sha256, b.sha256) as sha256
 from job_inputs i left join assets a on a.id = i.asset_id left join blobs b on b.id = a.blob_id
+left join transcript_revisions r on r.owner_id = i.owner_id and r.asset_id = i.asset_id and r.number = i.revision
 where i.owner_id = $1 and i.job_id = any($2::uuid[])
 order by i.job_id, i.ord
 

@@ -14,5 +14,5 @@ select id from owners where subject = $1 and issuer = $2
 select id, issuer, subject, created_at from owners where id = $1
 
 -- name: owner_usage
-select (select coalesce(sum(bytes), 0)::bigint from blobs where owner_id = $1 and key not like 'evicted/%') as storage_bytes,
+select ({stored_bytes}) as storage_bytes,
        (select count(*) from jobs where owner_id = $1 and state in ('queued', 'running')) as jobs_active
