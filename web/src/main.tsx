@@ -22,6 +22,7 @@ import { TrashView } from "./views/trash";
 import "./style.css";
 import "./style/shelf.css";
 import "./style/cutting.css";
+import "./style/words.css";
 
 function Page() {
   useEffect(() => void enter(), []);

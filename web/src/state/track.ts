@@ -8,6 +8,7 @@ import { isActive, jobsOf } from "./jobs";
 import { Wave } from "./peaks";
 import type { Regions } from "./regions";
 import { complain } from "./session";
+import { Wording } from "./wording";
 
 export interface Word {
   text: string;
@@ -47,7 +48,7 @@ export class Track {
   readonly children = signal<Asset[]>([]);
   readonly lanes = signal<Lane[]>([]);
   readonly strips = signal<ReadonlyMap<string, Strip>>(new Map());
-  readonly segments = signal<Segment[] | null>(null);
+  readonly wording = signal<Wording | null>(null);
   readonly notes = signal<ReadonlyMap<string, Note[]>>(new Map());
   readonly focused = signal<string | null>(null);
   readonly selection = signal<{ start: number; end: number } | null>(null);
@@ -98,6 +99,7 @@ export class Track {
     this.closed = true;
     cancelAnimationFrame(this.frame);
     for (const off of this.off) off();
+    this.wording.value?.close();
     this.engine?.close();
   }
 
@@ -142,8 +144,13 @@ export class Track {
       .filter((each) => each.kind === "transcript" && each.facts["file"] === "lyrics.json")
       .sort(newestFirst)[0];
     if (!transcript) return;
-    const body = await contentJson<{ segments: Segment[] }>(transcript.id);
-    this.segments.value = body.segments;
+    const before = this.wording.value;
+    if (before?.asset === transcript.id) return; // events tell of its changes
+    const wording = new Wording(transcript.id);
+    await wording.load();
+    if (this.closed) return wording.close();
+    before?.close();
+    this.wording.value = wording;
   }
 
   private async readNotes(): Promise<void> {

@@ -1,39 +1,79 @@
 /** Words that follow the playhead; a click on one goes there. */
 
-import { useComputed } from "@preact/signals";
+import { useComputed, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import type { Segment, Track } from "../state/track";
+import { Icon } from "../parts/icons";
 import { clock } from "../parts/text";
+import type { Segment, Track, Word } from "../state/track";
+import { DOUBTFUL, type Wording } from "../state/wording";
+import { Editor } from "./wording";
 
-export function Lyrics({ track, segments }: { track: Track; segments: Segment[] }) {
+const FORMS = ["lrc", "srt", "vtt", "txt"] as const;
+
+export function Lyrics({ track, wording }: { track: Track; wording: Wording }) {
+  const segments = wording.segments.value;
+  const editing = useSignal(false);
   // Numbers, not times: the words are drawn again only when another one is sung.
-  const line = useComputed(() => segments.findLastIndex((each) => each.start <= track.position.value));
-  const word = useComputed(() => segments[line.value]?.words?.findLastIndex((each) => each.start <= track.position.value) ?? -1);
-  const box = useRef<HTMLDivElement>(null);
+  const line = useComputed(() => wording.segments.value.findLastIndex((each) => each.start <= track.position.value));
+  const box = useRef<HTMLElement>(null);
   useEffect(() => {
-    const now = box.current?.querySelector<HTMLElement>(".now");
-    if (!now || !track.following.value) return;
+    const now = box.current?.querySelector<HTMLElement>(".lines .now");
+    if (!now || !track.following.value || now.parentElement!.contains(document.activeElement)) return;
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    box.current!.scrollTo({ top: now.offsetTop - box.current!.clientHeight / 3, behavior: still ? "auto" : "smooth" });
+    const lines = now.parentElement!;
+    lines.scrollTo({ top: now.offsetTop - lines.clientHeight / 3, behavior: still ? "auto" : "smooth" });
   }, [line.value]);
   return (
-    <section class="lyrics" aria-label="Lyrics">
-      <h2>Lyrics</h2>
+    <section class="lyrics" aria-label="Lyrics" ref={box}>
+      <header>
+        <h2>Lyrics</h2>
+        <span class="forms" role="group" aria-label="Download the lyrics">
+          {FORMS.map((form) => (
+            <a key={form} class="quiet button" href={`/api/v1/assets/${wording.asset}/transcript?format=${form}`} download={`${track.asset.value?.name ?? "lyrics"}.${form}`} aria-label={`Download as ${form.toUpperCase()}`}>
+              {form.toUpperCase()}
+            </a>
+          ))}
+        </span>
+        <button aria-pressed={editing.value} onClick={() => (editing.value = !editing.value)}>
+          <Icon name="pen" /> Edit
+        </button>
+      </header>
       {segments.length === 0 && <p class="empty">No words were heard.</p>}
-      <div class="lines" ref={box} tabIndex={0} role="group" aria-label="Lines">
-        {segments.map((segment, n) => (
-          <p key={segment.id} class={n === line.value ? "now" : n < line.value ? "past" : ""}>
-            <span class="time">{clock(segment.start)}</span>
-            {segment.words?.length
-              ? segment.words.map((each, m) => (
-                  <button key={m} class={n === line.value && m === word.value ? "word sung" : "word"} onClick={() => track.seek(each.start)}>
-                    {each.text}
-                  </button>
-                ))
-              : <button class="word" onClick={() => track.seek(segment.start)}>{segment.text}</button>}
-          </p>
-        ))}
-      </div>
+      {editing.value ? (
+        <Editor track={track} wording={wording} line={line.value} />
+      ) : (
+        <div class="lines" tabIndex={0} role="group" aria-label="Lines">
+          {segments.map((segment, n) => (
+            <p key={segment.id} class={n === line.value ? "now" : n < line.value ? "past" : ""}>
+              <span class="time">{clock(segment.start)}</span>
+              <Words track={track} segment={segment} now={n === line.value} />
+            </p>
+          ))}
+        </div>
+      )}
     </section>
   );
 }
+
+function Words({ track, segment, now }: { track: Track; segment: Segment; now: boolean }) {
+  const sung = useComputed(() => segment.words.findLastIndex((each) => each.start <= track.position.value));
+  if (segment.words.length === 0)
+    return (
+      <button class="word" onClick={() => track.seek(segment.start)}>
+        {segment.text}
+      </button>
+    );
+  const at = now ? sung.value : -1;
+  return (
+    <>
+      {segment.words.map((each, m) => (
+        <button key={m} class={m === at ? "word sung" : "word"} title={doubt(each)} onClick={() => track.seek(each.start)}>
+          {doubt(each) ? <span class="doubt">{each.text}</span> : each.text}
+        </button>
+      ))}
+    </>
+  );
+}
+
+const doubt = (word: Word): string | undefined =>
+  word.probability < DOUBTFUL ? `To check: heard with ${Math.round(word.probability * 100)} % certainty` : undefined;

@@ -234,7 +234,7 @@ function Below({ track }: { track: Track }) {
   const notes = lane ? track.notes.value.get(lane.asset.id) : undefined;
   return (
     <div class="below">
-      {track.segments.value !== null && <Lyrics track={track} segments={track.segments.value} />}
+      {track.wording.value !== null && <Lyrics key={track.wording.value.asset} track={track} wording={track.wording.value} />}
       {lane && notes && notes.length > 0 && (
         <section class="notes" aria-label={`Notes of ${lane.label}`}>
           <h2>Notes of {lane.label}</h2>
