@@ -158,6 +158,14 @@ def near(page: Page, studio: Studio) -> None:
     page.evaluate("neuralib.track.selection.value = { start: 8.2, end: 10.4 }")
 
 
+def words(page: Page, studio: Studio) -> None:
+    studio.track(page)
+    lyrics = page.get_by_role("region", name="Lyrics")
+    lyrics.get_by_role("button", name="Edit").click()
+    expect(lyrics.get_by_role("list", name="Lines to edit")).to_be_visible()
+    lyrics.evaluate("(section) => section.scrollIntoView({ block: 'end' })")
+
+
 def slicer(page: Page, studio: Studio) -> None:
     studio.track(page)
     page.get_by_role("button", name="Mute Drums").focus()
@@ -183,7 +191,7 @@ def keys(page: Page, studio: Studio) -> None:
     expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
 
 
-PAGES = (library, cards, empty, trash, track, near, slicer, jobs, models, keys)
+PAGES = (library, cards, empty, trash, track, near, words, slicer, jobs, models, keys)
 LOOKS = [(scheme, device) for scheme in ("dark", "light") for device in ("desk", "phone")]
 
 
