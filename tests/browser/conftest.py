@@ -33,8 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class Site:
     """A server that can be stopped and started again at its address."""
 
-    def __init__(self, folder: Path, data: Path) -> None:
-        self._folder, self._data = folder, data
+    def __init__(self, folder: Path, data: Path, env: dict[str, str] | None = None) -> None:
+        self._folder, self.data, self._env = folder, data, env
         self._stack = ExitStack()
         self.server: Server | None = None
         self.port = "0"
@@ -45,8 +45,8 @@ class Site:
         return self.server.url
 
     def start(self) -> None:
-        words = ("up", "--data", self._data, "--port", self.port)
-        self.server = self._stack.enter_context(running(self._folder, *words, says=r"is up at http"))
+        words = ("up", "--data", self.data, "--port", self.port)
+        self.server = self._stack.enter_context(running(self._folder, *words, env=self._env, says=r"is up at http"))
         self.port = self.url.rsplit(":", 1)[1]
 
     def stop(self) -> None:

@@ -211,6 +211,7 @@ def shoot(page: Page, tmp_path: Path, name: str) -> None:
     place = Path(os.environ.get("NEURALIB_SCREENS", tmp_path))
     place.mkdir(parents=True, exist_ok=True)
     expect(page.locator(".notice")).to_have_count(0)
+    expect(page.get_by_text("offline")).to_have_count(0)
     page.evaluate("document.fonts.ready.then(() => new Promise(requestAnimationFrame))")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{name} is too wide"
     page.screenshot(path=place / f"{name}.png")

@@ -213,3 +213,35 @@ def crosses(sound: NDArray[np.float64], at: float) -> bool:
 
 def selection(page: Page) -> list[float]:
     return list(page.evaluate("Object.values(neuralib.track.selection.value)"))
+
+
+def test_markers_are_set_moved_and_deleted_by_the_keyboard_alone(page: Page) -> None:
+    stem = stems_of(page)["Drums"]
+    expect(page.get_by_role("button", name="Beats")).to_be_enabled(timeout=MADE_WITHIN_MS)
+    beats = call(page, "GET", f"/api/v1/assets/{page.evaluate('neuralib.track.id')}/analysis")["beats"]
+    page.evaluate("neuralib.track.seek(2.5)")
+    page.keyboard.press("k")
+    marker = page.get_by_role("list", name="Regions").get_by_role("listitem").filter(has_not_text="–")
+    expect(marker).to_have_count(1)
+
+    def starts_at() -> float:
+        [mine] = [
+            each
+            for each in call(page, "GET", f"/api/v1/assets/{stem}/regions")["items"]
+            if each["kind"] == "marker"
+        ]
+        return float(mine["start_s"])
+
+    assert starts_at() == pytest.approx(2.5, abs=1e-4)
+    marker.get_by_role("button", name=re.compile("^Go to")).focus()
+    with page.expect_response(re.compile("/regions/")):
+        page.keyboard.press("Shift+ArrowRight")
+    assert starts_at() == pytest.approx(2.501, abs=1e-4)
+    page.get_by_label("Snap").select_option("beat")
+    marker.get_by_role("button", name=re.compile("^Go to")).focus()
+    with page.expect_response(re.compile("/regions/")):
+        page.keyboard.press("ArrowRight")
+    assert starts_at() == pytest.approx(min(each for each in beats if each > 2.501), abs=1e-4)
+    assert page.evaluate("neuralib.track.position.value") == pytest.approx(2.5), "the playhead stays"
+    page.keyboard.press("Delete")
+    expect(marker).to_have_count(0)

@@ -3,10 +3,12 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { effect } from "@preact/signals";
+import { mark } from "../state/marking";
 import type { Region, Regions } from "../state/regions";
 import { attempt } from "../state/session";
 import { settled, snapped } from "../state/snapping";
 import type { Track } from "../state/track";
+import { follow } from "./drag";
 import { clock } from "./text";
 
 const STEPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800];
@@ -72,7 +74,7 @@ export function Marks({ track }: { track: Track }) {
         const stop = region.end_s ?? region.start_s;
         if (stop < start || region.start_s > end) return null;
         return (
-          <div key={region.id} class="mark" style={{ left: `${share(region.start_s)}%`, width: `${share(stop) - share(region.start_s)}%` }}>
+          <div key={region.id} class={region.end_s === null ? "mark point" : "mark"} style={{ left: `${share(region.start_s)}%`, width: `${share(stop) - share(region.start_s)}%` }}>
             <span>{region.name}</span>
             <Edge track={track} regions={regions} region={region} side="start_s" />
             {region.end_s !== null && <Edge track={track} regions={regions} region={region} side="end_s" />}
@@ -98,17 +100,15 @@ function Edge({ track, regions, region, side }: { track: Track; regions: Regions
       return side === "start_s" ? Math.min(Math.max(0, at), (region.end_s ?? whole) - LEAST_S) : Math.max(Math.min(at, whole), region.start_s + LEAST_S);
     };
     const show = (moved: PointerEvent) => regions.show({ ...region, [side]: kept(snapped(track, move(moved), moved)) });
-    const done = (moved: PointerEvent) => {
-      removeEventListener("pointermove", show);
-      attempt(async () => regions.change(region, { [side]: kept(await settled(track, move(moved), moved)) }));
-    };
-    addEventListener("pointermove", show);
-    addEventListener("pointerup", done, { once: true });
+    follow(show, (done) => {
+      if (done === null) regions.show(region);
+      else attempt(async () => regions.change(region, { [side]: kept(await settled(track, move(done), done)) }));
+    });
   };
   return <i class={`edge ${side}`} data-hold onPointerDown={press} aria-hidden="true" />;
 }
 
-/** Click to seek, drag to select, wheel to scroll, Ctrl and wheel to zoom. */
+/** Click to seek, drag to select, wheel to scroll, Ctrl and wheel to zoom; twice on the ruler sets a marker. */
 export function Surface({ track, children }: { track: Track; children: ComponentChildren }) {
   const box = useRef<HTMLDivElement>(null);
   const timeAt = (event: { clientX: number }) => {
@@ -131,13 +131,11 @@ export function Surface({ track, children }: { track: Track; children: Component
       if (!dragged) return;
       select(snapped(track, from, moved), snapped(track, timeAt(moved), moved));
     };
-    const done = (moved: PointerEvent) => {
-      removeEventListener("pointermove", move);
+    follow(move, (done) => {
+      if (done === null) return;
       if (!dragged) track.seek(from);
-      else attempt(async () => select(...(await Promise.all([settled(track, from, moved), settled(track, timeAt(moved), moved)]))));
-    };
-    addEventListener("pointermove", move);
-    addEventListener("pointerup", done, { once: true });
+      else attempt(async () => select(...(await Promise.all([settled(track, from, done), settled(track, timeAt(done), done)]))));
+    });
   };
 
   useEffect(() => {
@@ -157,8 +155,13 @@ export function Surface({ track, children }: { track: Track; children: Component
     return () => element.removeEventListener("wheel", roll);
   }, [track]);
 
+  const twice = (event: MouseEvent) => {
+    if ((event.target as Element).closest(".ruler")) attempt(() => mark(track, timeAt(event), event));
+    else track.selection.value = null;
+  };
+
   return (
-    <div class="surface" ref={box} onPointerDown={press} onDblClick={() => (track.selection.value = null)}>
+    <div class="surface" ref={box} onPointerDown={press} onDblClick={twice}>
       {children}
     </div>
   );

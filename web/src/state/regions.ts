@@ -48,10 +48,17 @@ export class Regions {
     this.items.value = (await call<{ items: Region[] }>("GET", `${this.asset}/regions`)).items;
   }
 
-  async add(start: number, end: number): Promise<void> {
-    const name = `Part ${this.items.value.length + 1}`;
-    const made = await call<Region>("POST", `${this.asset}/regions`, { kind: "region", start_s: start, end_s: end, name });
-    this.show(made);
+  add(start: number, end: number): Promise<void> {
+    return this.make({ kind: "region", start_s: start, end_s: end, name: `Part ${this.items.value.length + 1}` });
+  }
+
+  /** A place, which has no end. */
+  mark(at: number): Promise<void> {
+    return this.make({ kind: "marker", start_s: at, name: `Marker ${this.items.value.length + 1}` });
+  }
+
+  private async make(wanted: Partial<Region>): Promise<void> {
+    this.show(await call<Region>("POST", `${this.asset}/regions`, wanted));
   }
 
   async change(region: Region, changed: Partial<Pick<Region, "start_s" | "end_s" | "name">>): Promise<void> {

@@ -5,6 +5,8 @@ export type Snap = keyof typeof SNAPS;
 
 /** How far a zero crossing may be away. */
 export const ZERO_WITHIN_S = 0.02;
+/** The server keeps microseconds. */
+const SAME_S = 1e-4;
 
 /** Of rising places the one that is nearest; without any the edge stays. */
 export function nearest(at: number, places: readonly number[]): number {
@@ -17,6 +19,11 @@ export function nearest(at: number, places: readonly number[]): number {
   const [before, behind] = [places[low - 1], places[low]];
   if (before === undefined) return behind ?? at;
   return behind === undefined || at - before <= behind - at ? before : behind;
+}
+
+/** Of rising places the one that follows, or with -1 the one before; at the last the edge stays. */
+export function next(at: number, by: 1 | -1, places: readonly number[]): number {
+  return (by === 1 ? places.find((each) => each > at + SAME_S) : places.findLast((each) => each < at - SAME_S)) ?? at;
 }
 
 /**

@@ -12,6 +12,7 @@ import { Marks, Playhead, Ruler, Selection, Surface } from "../parts/timeline";
 import { Waveform } from "../parts/waveform";
 import { contentUrl } from "../api/client";
 import { order, takeApart } from "../state/jobs";
+import { mark } from "../state/marking";
 import { attempt, complain } from "../state/session";
 import { Track, type Lane } from "../state/track";
 import { backToLibrary } from "../state/place";
@@ -51,7 +52,7 @@ export function TrackView({ id }: { id: string }) {
   );
 }
 
-/** Space plays; arrows move; M and S mute and solo the focused lane; + and - zoom; L loops the selection, R marks it. */
+/** Space plays; arrows move; M and S mute and solo the focused lane; + and - zoom; L loops the selection, R marks it, K the place. */
 function press(track: Track, event: KeyboardEvent): void {
   const target = event.target as HTMLElement;
   if (target.closest("input:not([type=range]), select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -69,6 +70,7 @@ function press(track: Track, event: KeyboardEvent): void {
       const regions = track.regions.value;
       if (selected && regions) attempt(() => regions.add(selected.start, selected.end));
     },
+    k: () => attempt(() => mark(track, track.position.peek())),
     "+": () => track.zoom(0.5),
     "-": () => track.zoom(2),
     "0": () => track.look(0, track.duration.value),
