@@ -46,7 +46,9 @@ class Site:
 
     def start(self) -> None:
         words = ("up", "--data", self.data, "--port", self.port)
-        self.server = self._stack.enter_context(running(self._folder, *words, env=self._env, says=r"is up at http"))
+        self.server = self._stack.enter_context(
+            running(self._folder, *words, env=self._env, says=r"is up at http")
+        )
         self.port = self.url.rsplit(":", 1)[1]
 
     def stop(self) -> None:

@@ -175,6 +175,40 @@ def test_notes_of_a_stem_are_drawn(site: Site, tab: Tab, song: Path) -> None:
     assert roll.evaluate(painted)
 
 
+def test_notes_are_heard_at_their_place_while_the_stems_are_silent(site: Site, tab: Tab, song: Path) -> None:
+    page = tab()
+    open_track(page, song.stem)
+    page.get_by_role("button", name="Mute Bass").focus()
+    section = page.get_by_role("region", name="Notes of Bass")
+    expect(section.or_(page.get_by_role("button", name="Notes", exact=True)).first).to_be_visible()
+    if section.count() == 0:
+        page.get_by_role("button", name="Notes", exact=True).click()
+    expect(section).to_be_visible(timeout=MADE_WITHIN_MS)
+    notes = page.evaluate("neuralib.track.notes.value.get(neuralib.track.focused.value)")
+    longest = max(notes, key=lambda note: note["end"] - note["start"])
+    middle = (longest["start"] + longest["end"]) / 2
+    page.evaluate(
+        "neuralib.track.lanes.value.forEach((lane) => neuralib.track.mix(lane.asset.id, { mute: true }))"
+    )
+    page.evaluate("(at) => neuralib.track.seek(at)", max(0.0, longest["start"] - 0.5))
+    page.get_by_role("button", name="Play").click()
+    until_after(page, middle)
+    assert np.abs(heard(page)).max() < 1e-3, "nothing sounds before somebody asks"
+
+    page.get_by_role("button", name="Hear the notes").click()
+    page.evaluate("(at) => neuralib.track.seek(at)", max(0.0, longest["start"] - 0.5))
+    until_after(page, middle)
+    sound, now = heard(page), position(page)
+    page.get_by_role("button", name="Pause").click()
+    rate = page.evaluate("neuralib.track.engine.context.sampleRate")
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
+    strongest = float(np.argmax(spectrum)) * rate / len(sound)
+    window = len(sound) / rate + 0.1
+    sounding = [n["pitch"] for n in notes if n["start"] < now and n["end"] > now - window]
+    pitch = 69 + 12 * np.log2(strongest / 440)
+    assert min(abs(pitch - each) for each in sounding) < 0.6, (pitch, sounding)
+
+
 # ── work that can be stopped, and that outlives page and server ───────────────────────────────────────
 
 

@@ -23,11 +23,17 @@ interface Lane {
   strip: Strip;
 }
 
-interface Span {
+export interface Span {
   /** Context time at which `song` sounds; both in seconds. */
   at: number;
   song: number;
   duration: number;
+}
+
+/** Whoever sounds with the lanes: told what is scheduled, and when that is taken back. */
+export interface Follower {
+  scheduled: (span: Span) => void;
+  stopped: () => void;
 }
 
 const PIECE_S = 3;
@@ -45,6 +51,7 @@ export class Engine {
   readonly context: AudioContext;
   readonly master: GainNode;
   readonly meter: AnalyserNode;
+  follower: Follower | null = null;
   private lanes = new Map<string, Lane>();
   private nodes = new Set<AudioBufferSourceNode>();
   private spans: Span[] = [];
@@ -89,6 +96,12 @@ export class Engine {
   /** Samples of a lane, one Float32Array a channel, at the rate of the context. */
   async read(id: string, start: number, frames: number): Promise<Float32Array[]> {
     return (await this.lanes.get(id)!.opening).read(start, frames);
+  }
+
+  /** What sounds now or will, as far as it is known. */
+  get scheduled(): readonly Span[] {
+    const now = this.context.currentTime;
+    return this.spans.filter((span) => span.at + span.duration > now);
   }
 
   /** Where the song is, in seconds. */
@@ -151,6 +164,7 @@ export class Engine {
     for (const node of this.nodes) node.stop();
     this.nodes.clear();
     this.spans = [];
+    this.follower?.stopped();
     this.playing.value = false;
     this.waiting.value = false;
   }
@@ -226,7 +240,9 @@ export class Engine {
       node.start(this.cursor.at);
     }
     this.spans = this.spans.filter((span) => span.at + span.duration > now - 1);
-    this.spans.push({ at: this.cursor.at, song: this.cursor.song / rate, duration: frames / rate });
+    const span = { at: this.cursor.at, song: this.cursor.song / rate, duration: frames / rate };
+    this.spans.push(span);
+    this.follower?.scheduled(span);
     this.cursor.song += frames;
     this.cursor.at += frames / rate;
   }

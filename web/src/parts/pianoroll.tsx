@@ -7,7 +7,6 @@ import { pitchName } from "./text";
 
 const BLACK = new Set([1, 3, 6, 8, 10]);
 const MARGIN = 2;
-const PREVIEW_S = 0.45;
 
 export function PianoRoll({ track, notes, color, label }: { track: Track; notes: Note[]; color: string; label: string }) {
   const box = useRef<HTMLDivElement>(null);
@@ -44,7 +43,7 @@ export function PianoRoll({ track, notes, color, label }: { track: Track; notes:
     const at = start + ((event.clientX - area.left) / area.width) * (end - start);
     const pitch = high - Math.floor(((event.clientY - area.top) / area.height) * rows);
     const note = notes.find((each) => each.pitch === pitch && each.start <= at && at <= each.end);
-    if (note && track.engine) sound(track.engine.context, note.pitch);
+    if (note) track.synth?.touch(note.pitch, note.velocity);
   };
 
   return (
@@ -52,20 +51,4 @@ export function PianoRoll({ track, notes, color, label }: { track: Track; notes:
       <Canvas draw={draw} label={`${notes.length} notes of ${label}, from ${pitchName(low + MARGIN)} to ${pitchName(high - MARGIN)}`} />
     </div>
   );
-}
-
-/** A short plain tone of a MIDI pitch. */
-function sound(context: AudioContext, pitch: number): void {
-  void context.resume();
-  const now = context.currentTime;
-  const tone = context.createOscillator();
-  const level = context.createGain();
-  tone.type = "triangle";
-  tone.frequency.value = 440 * 2 ** ((pitch - 69) / 12);
-  level.gain.setValueAtTime(0, now);
-  level.gain.linearRampToValueAtTime(0.25, now + 0.01);
-  level.gain.exponentialRampToValueAtTime(0.001, now + PREVIEW_S);
-  tone.connect(level).connect(context.destination);
-  tone.start(now);
-  tone.stop(now + PREVIEW_S);
 }

@@ -4,6 +4,7 @@ import { batch, computed, signal } from "@preact/signals";
 import { api, contentJson, ok, type Asset, type Job } from "../api/client";
 import { live, onEvent } from "../api/events";
 import { Engine, type Strip } from "../audio/engine";
+import { Synth } from "../audio/synth";
 import { isActive, jobsOf } from "./jobs";
 import { Wave } from "./peaks";
 import type { Regions } from "./regions";
@@ -58,6 +59,7 @@ export class Track {
   readonly following = signal(true);
   readonly position = signal(0);
   engine: Engine | null = null;
+  synth: Synth | null = null;
   private off: (() => void)[] = [];
   private closed = false;
   private frame = 0;
@@ -76,6 +78,7 @@ export class Track {
     this.asset.value = asset;
     this.view.value = { start: 0, end: this.duration.value };
     this.engine = new Engine(this.duration.value, clampRate(asset.audio?.sample_rate));
+    this.synth = new Synth(this.engine);
     this.off.push(
       onEvent((told) => {
         const known = new Set([this.id, ...this.children.value.map((each) => each.id)]);

@@ -14,7 +14,7 @@ import { contentUrl } from "../api/client";
 import { order, takeApart } from "../state/jobs";
 import { mark } from "../state/marking";
 import { attempt, complain } from "../state/session";
-import { Track, type Lane } from "../state/track";
+import { Track, type Lane, type Note } from "../state/track";
 import { backToLibrary } from "../state/place";
 import { Doing, verbOf } from "./jobs";
 import { summaryOf } from "./library";
@@ -238,12 +238,25 @@ function Below({ track }: { track: Track }) {
     <div class="below">
       {track.wording.value !== null && <Lyrics key={track.wording.value.asset} track={track} wording={track.wording.value} />}
       {lane && notes && notes.length > 0 && (
-        <section class="notes" aria-label={`Notes of ${lane.label}`}>
-          <h2>Notes of {lane.label}</h2>
-          <PianoRoll key={lane.asset.id} track={track} notes={notes} color={lane.color} label={lane.label} />
-        </section>
+        <Notes key={`notes ${lane.asset.id}`} track={track} lane={lane} notes={notes} />
       )}
       {lane && <Slicer key={`cut ${lane.asset.id}`} track={track} lane={lane} />}
     </div>
+  );
+}
+
+function Notes({ track, lane, notes }: { track: Track; lane: Lane; notes: Note[] }) {
+  const synth = track.synth!;
+  const heard = synth.heard.value === lane.asset.id;
+  return (
+    <section class="notes" aria-label={`Notes of ${lane.label}`}>
+      <header>
+        <h2>Notes of {lane.label}</h2>
+        <button aria-pressed={heard} onClick={() => (heard ? synth.hear(null) : synth.hear(lane.asset.id, notes))} title="They sound with the lanes while it plays; a click on one plays it alone">
+          <Icon name="note" /> Hear the notes
+        </button>
+      </header>
+      <PianoRoll track={track} notes={notes} color={lane.color} label={lane.label} />
+    </section>
   );
 }
