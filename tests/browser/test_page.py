@@ -308,7 +308,7 @@ def test_nothing_keeps_anybody_out(site: Site, tab: Tab, song: Path, scheme: str
     open_track(page, song.stem)
     expect(page.get_by_role("region", name="Lyrics")).to_be_visible()
     assert serious(page) == []
-    page.get_by_role("link", name="Models").click()
+    page.get_by_role("link", name="Models", exact=True).click()
     expect(page.get_by_role("heading", name="Models")).to_be_visible()
     assert serious(page) == []
 
