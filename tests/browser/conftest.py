@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import neuralib as package
 from acceptance.harness import Server, running
@@ -18,6 +18,9 @@ from neuralib.api.page import Page as Files
 DEMO = Path(package.__file__).parent / "demo" / "song.ogg"
 CHROMIUM = shutil.which("chromium")
 ANSWER_MS = 20_000
+expect.set_options(
+    timeout=ANSWER_MS
+)  # five seconds are too few on a machine that does something else besides
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
