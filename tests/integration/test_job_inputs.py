@@ -257,12 +257,13 @@ async def test_a_request_names_its_inputs_and_hears_of_them(studio: Studio) -> N
     async with listening(studio.services, studio.owner, "127.0.0.1", 0) as url, Api(url) as api:
         songs = [(await api.asset(wav(np.random.default_rng(seed).bytes(4000))))["id"] for seed in (70, 71)]
         inputs = [{"asset_id": songs[0], "name": "lead"}, {"asset_id": songs[1], "name": None}]
+        told = [{**each, "revision": None} for each in inputs]  # of recordings; transcripts have some
         got = await api.post("/jobs", {"operation": "sing", "inputs": inputs})
-        assert (got.status, got.json["asset_id"], got.json["inputs"]) == (202, songs[0], inputs)
-        assert (await api.get(f"/jobs/{got.json['id']}")).json["inputs"] == inputs
-        assert (await api.get(f"/jobs?asset_id={songs[1]}")).json["items"][0]["inputs"] == inputs
+        assert (got.status, got.json["asset_id"], got.json["inputs"]) == (202, songs[0], told)
+        assert (await api.get(f"/jobs/{got.json['id']}")).json["inputs"] == told
+        assert (await api.get(f"/jobs?asset_id={songs[1]}")).json["items"][0]["inputs"] == told
         cancelled = await api.post(f"/jobs/{got.json['id']}/cancel")
-        assert cancelled.json["inputs"] == inputs
+        assert cancelled.json["inputs"] == told
         refused = await api.post("/jobs", {"operation": "sing", "inputs": inputs * 17})
         assert (refused.status, refused.json["errors"][0]["pointer"]) == (422, "/inputs")
         refused = await api.post("/jobs", {"operation": "sing", "inputs": [*inputs, inputs[0]]})
