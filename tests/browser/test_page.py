@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from axe_playwright_python.sync_playwright import Axe
 from numpy.typing import NDArray
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from acceptance.harness import write_tones
 
@@ -228,6 +228,27 @@ def test_a_job_is_cancelled_from_the_tray(site: Site, tab: Tab, long: Path) -> N
     tray.get_by_role("button", name="Cancel: Separating stems").click()
     expect(tray.get_by_text("cancelled").first).to_be_visible()
     expect(tray.get_by_role("button", name="Try again: Separating stems").first).to_be_visible()
+
+
+def test_an_answer_that_is_slower_than_the_events_does_not_bring_an_ended_job_back(
+    site: Site, tab: Tab, long: Path
+) -> None:
+    page = tab()
+    open_track(page, long.stem)
+    page.get_by_role("button", name="Separate").click()
+    page.get_by_role("button", name=re.compile("^Jobs")).click()
+    tray = page.get_by_role("complementary", name="Jobs")
+    expect(tray.get_by_text(re.compile(r"window \d+ of \d+"))).to_be_visible(timeout=MADE_WITHIN_MS)
+    held: list[tuple[Route, APIResponse]] = []
+    page.route("**/cancel", lambda route: held.append((route, route.fetch())))
+    tray.get_by_role("button", name="Cancel: Separating stems").click()
+    expect(tray.get_by_role("progressbar", name="Separating stems")).to_be_hidden()  # it has ended
+    route, answer = held[0]
+    assert answer.json()["state"] == "cancelling"
+    with page.expect_request_finished(lambda request: request.url.endswith("/cancel")):
+        route.fulfill(response=answer)
+    page.evaluate("fetch('/healthz').then(() => new Promise(requestAnimationFrame))")  # the page had its turn
+    expect(tray.get_by_text("stopping")).to_be_hidden(timeout=1)
 
 
 def test_a_reload_and_a_second_tab_see_the_same_work(site: Site, tab: Tab, long: Path) -> None:

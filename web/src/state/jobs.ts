@@ -46,15 +46,32 @@ export function put(...changed: Job[]): void {
   jobs.value = all;
 }
 
+/** What an answer says of jobs. Events may have told more while it was on its way: it brings no job back to where it was. */
+function answered(...answers: Job[]): void {
+  put(...answers.filter((job) => !isBehind(job, jobs.value.get(job.id))));
+}
+
+const STEPS = ["queued", "running", "cancelling"];
+
+function isBehind(answer: Job, known: Job | undefined): boolean {
+  if (!known || !isActive(answer)) return false;
+  if (!isActive(known) || answer.attempt !== known.attempt) return !isActive(known) || answer.attempt < known.attempt;
+  return STEPS.indexOf(answer.state) < STEPS.indexOf(known.state);
+}
+
 export async function loadJobs(): Promise<void> {
   const [open, recent] = await Promise.all([
     ok(api.GET("/api/v1/jobs", { params: { query: { state: ["queued", "running"], limit: 200 } } })),
     ok(api.GET("/api/v1/jobs", { params: { query: { limit: PAGE } } })),
   ]);
+  const fetched = [...recent.items, ...open.items];
+  const heard = [...jobs.value.values()]; // events came while the answers were on their way
+  const over = new Map([...heard, ...fetched].filter((job) => !isActive(job)).map((job) => [job.id, job]));
+  const newest = fetched.reduce((last, job) => (job.created_at > last ? job.created_at : last), "");
   jobs.value = new Map();
   cursor.value = recent.next_cursor;
   kept = PAGE + ROOM;
-  put(...recent.items, ...open.items);
+  put(...heard.filter((job) => job.created_at > newest), ...fetched.map((job) => over.get(job.id) ?? job));
 }
 
 /** The next page of older ones. */
@@ -103,7 +120,7 @@ export async function order({ operation, assets, model, params, rerun }: Order):
       } as never,
     }),
   );
-  put(job);
+  answered(job);
   return job;
 }
 
@@ -118,7 +135,7 @@ export async function takeApart(asset: string): Promise<void> {
 }
 
 export async function cancel(job: string): Promise<void> {
-  put(await ok(api.POST("/api/v1/jobs/{job}/cancel", { params: { path: { job } } })));
+  answered(await ok(api.POST("/api/v1/jobs/{job}/cancel", { params: { path: { job } } })));
 }
 
 /** Cancel all of these; what has ended meanwhile needs none. */
@@ -132,13 +149,13 @@ export async function cancelAll(some: readonly Job[]): Promise<void> {
 /** Ask once more for what ended badly. */
 export async function again(job: Job): Promise<void> {
   if (job.operation === "pull") await pull(job.model.split("@")[0]!);
-  else put(await ok(api.POST("/api/v1/jobs/{job}/retry", { params: { path: { job: job.id } }, body: {} as never })));
+  else answered(await ok(api.POST("/api/v1/jobs/{job}/retry", { params: { path: { job: job.id } }, body: {} as never })));
 }
 
 /** Have a worker fetch weights, such as demucs/htdemucs. The pull that is under way is the answer. */
 export async function pull(weights: string): Promise<void> {
   const [model, checkpoint] = weights.split("/") as [string, string];
-  put(await ok(api.POST("/api/v1/models/{model}/checkpoints/{checkpoint}/pull", { params: { path: { model, checkpoint } } })));
+  answered(await ok(api.POST("/api/v1/models/{model}/checkpoints/{checkpoint}/pull", { params: { path: { model, checkpoint } } })));
 }
 
 /** Jobs of this asset and of these. */
