@@ -32,7 +32,9 @@ def add(page: Page, *songs: Path) -> None:
     """Bring songs in and wait until they are there."""
     page.locator("#files").set_input_files(list(songs))
     for song in songs:
-        expect(page.get_by_role("link", name=song.stem, exact=True).first).to_be_visible(timeout=MADE_WITHIN_MS)
+        expect(page.get_by_role("link", name=song.stem, exact=True).first).to_be_visible(
+            timeout=MADE_WITHIN_MS
+        )
 
 
 def open_track(page: Page, name: str) -> None:
