@@ -1,9 +1,12 @@
-"""What is made once from an asset's bytes, at the first request for it: peaks to draw, a light preview to listen to.
+"""What is made once from an asset's bytes, at the first request for it: peaks to draw, a light preview to listen to, the
+onsets that a slicer may cut at.
 
 Peaks of uploads are there from the start: see assets.py. A request waits `limits.render_wait_s` seconds; the work goes on
 without it. Processes do not wait for each other: of two that make the same, the first to commit is kept.
 """
 
+import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +14,30 @@ from typing import Literal
 
 from . import assets
 from .assets import Beside
-from .audio import PeaksShape, decode, probe
+from .audio import PeaksShape, Recording, decode, probe
 from .audio.peaks import Pairs, chosen
 from .audio.preview import MEDIA_TYPE, VERSION, encode_preview
 from .db import renditions as rows
 from .entities import Asset, AssetKind, Rendition
-from .errors import AssetEvicted, FieldError, NotAudio, NotFound, StorageUnavailable, ValidationFailed
+from .errors import (
+    AssetEvicted,
+    DecodeFailed,
+    FieldError,
+    Interrupted,
+    NotAudio,
+    NotFound,
+    StorageUnavailable,
+    ValidationFailed,
+)
+from .executors.onsets import VERSION as ONSETS_VERSION
+from .executors.onsets import find_onsets, is_silent
 from .objects import fetch_file
 from .objects.blocks import in_thread
 from .services import Services
 
 PREVIEW = f"preview-{VERSION}"
 """What a blob's preview is called among its renditions."""
+ONSETS = f"onsets-{ONSETS_VERSION}"
 AUTO_POINTS = 4000
 """What `level=auto` gives at most: more than a screen is wide."""
 MOST_NUMBERS = 1 << 21
@@ -103,6 +118,45 @@ async def _lighten(services: Services, file: Path, folder: Path) -> Beside:
     return Beside(PREVIEW, folder / "preview.mp3", MEDIA_TYPE, {})
 
 
+async def onsets(services: Services, asset: Asset) -> bytes | None:
+    """Every onset with the least sensitivity that finds it, as JSON. None: they are being looked for. Raises what `peaks`
+    raises.
+    """
+    found = await once(services, asset, ONSETS, lambda file, folder: _listen(services, file, folder))
+    return None if found is None else await _read(services, found.key, 0, found.bytes)
+
+
+async def _listen(services: Services, file: Path, folder: Path) -> Beside:
+    limits = services.settings.limits
+    recording, _ = await decode(file, folder / "spool", assets.decode_limits(limits))
+    task = asyncio.current_task()
+
+    def tick() -> None:
+        if task is not None and task.cancelling():  # the thread hears of it here, and nowhere else
+            raise Interrupted
+
+    try:
+        async with asyncio.timeout(limits.decode_s):
+            await in_thread(_write_onsets, recording, folder / "onsets", tick)
+    except TimeoutError as error:
+        raise DecodeFailed(f"Looking for onsets took longer than {limits.decode_s:g} s.") from error
+    return Beside(ONSETS, folder / "onsets", "application/json", {})
+
+
+def _write_onsets(recording: Recording, path: Path, tick: Callable[[], None]) -> None:
+    """Blocking."""
+    found = find_onsets(recording, 1.0, tick)
+    starts = [round(time * recording.sample_rate) for time in found.times.tolist()]
+    heard = {
+        "sample_rate": recording.sample_rate,
+        "frames": recording.frames,
+        "silent": not starts and is_silent(recording, tick),
+        "start_frames": starts,
+        "sensitivities": found.sensitivities.tolist(),
+    }
+    path.write_text(json.dumps(heard, separators=(",", ":")))
+
+
 # ── once ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -153,7 +207,7 @@ async def _read(services: Services, key: str, start: int, stop: int) -> bytes:
     try:
         raw = b"".join([chunk async for chunk in services.objects.read(key, start, stop)])
     except NotFound as error:
-        raise StorageUnavailable("the peaks are missing") from error
+        raise StorageUnavailable("what was made of the asset is missing") from error
     if len(raw) != stop - start:
-        raise StorageUnavailable("the peaks are cut short")
+        raise StorageUnavailable("what was made of the asset is cut short")
     return raw

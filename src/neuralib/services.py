@@ -30,7 +30,7 @@ class Services:
     bus: EventBus
     registry: Registry
     renders: Flights
-    """Peaks and previews on their way."""
+    """Peaks, previews and onsets on their way."""
     completions: Flights
     """Uploads in parts that are being completed."""
 

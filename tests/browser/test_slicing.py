@@ -165,6 +165,67 @@ def test_onsets_are_cut_classified_and_named_by_a_template(page: Page) -> None:
     assert len([name for name in one.namelist() if name.endswith(".wav")]) == 1
 
 
+def lines(page: Page) -> int:
+    """How many are drawn over the drums: columns of the canvas with a colour."""
+    drawn = page.evaluate(
+        """() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => {
+            const canvas = document.querySelector(".cuts canvas");
+            if (!canvas) return done(0);
+            const row = canvas.getContext("2d").getImageData(0, 9, canvas.width, 1).data;
+            done(row.filter((value, n) => n % 4 === 3 && value > 0).length);
+        })))"""
+    )
+    return int(drawn)
+
+
+def counted(slicer: Locator) -> int:
+    """The count that is said."""
+    said = slicer.locator(".count")
+    expect(said).to_have_text(re.compile(r"^\d+ slices?$"))
+    return int(said.inner_text().split()[0])
+
+
+def test_cuts_are_drawn_while_the_slider_moves_and_slicing_makes_just_those(page: Page) -> None:
+    stem = stems_of(page)["Drums"]
+    slicer = page.get_by_role("region", name="Samples of Drums")
+    slider = slicer.get_by_label("Sensitivity")
+    assert lines(page) == 0, "nothing is drawn before somebody wants it"
+    place = slicer.get_by_role("button", name="Slice", exact=True).bounding_box()
+    shown = {}
+    for sensitivity in ("0", "0.35", "1", "0.7"):
+        slider.fill(sensitivity)
+        shown[sensitivity] = counted(slicer)
+        assert lines(page) == shown[sensitivity], "the last slice ends with the recording, where no line is"
+    assert shown["0"] < shown["0.7"] <= shown["1"]
+    assert slicer.get_by_role("button", name="Slice", exact=True).bounding_box() == place, "nothing moved"
+
+    page.evaluate("neuralib.track.look(2, 2)")
+    within = [at for at in planned(page) if 2 <= at < 4]
+    assert abs(lines(page) - len(within)) <= 1, "lines follow the view; one may lie on its edge"
+    page.evaluate("neuralib.track.look(0, neuralib.track.duration.value)")
+
+    known = {each["id"] for each in samples_of(page, stem)}
+    slicer.get_by_label("Classify").uncheck()
+    slicer.get_by_role("button", name="Slice", exact=True).click()
+    rows = slicer.get_by_role("list", name="Samples").get_by_role("listitem")
+    expect(rows).to_have_count(len(known) + shown["0.7"], timeout=MADE_WITHIN_MS)
+    made = sorted(each["facts"]["start_s"] for each in samples_of(page, stem) if each["id"] not in known)
+    assert made == pytest.approx(planned(page)[:-1], abs=0.005), "but for snapping to zero crossings"
+
+    slicer.get_by_label("Cut at").select_option("equal")
+    slicer.get_by_label("Parts").fill("5")
+    assert (counted(slicer), lines(page)) == (5, 5)
+    slicer.get_by_label("Show cuts").uncheck()
+    assert lines(page) == 0
+    expect(slicer.locator(".count")).to_be_empty()
+
+
+def planned(page: Page) -> list[float]:
+    """Seconds of the lines."""
+    script = "(({ lines, sampleRate }) => lines.map((at) => at / sampleRate))(neuralib.track.cuts.value)"
+    return list(page.evaluate(script))
+
+
 def test_what_is_dragged_snaps_to_beats_and_to_zero_crossings(page: Page) -> None:
     slicer = page.get_by_role("region", name="Samples of Drums")
     expect(page.get_by_role("button", name="Beats")).to_be_enabled(timeout=MADE_WITHIN_MS)

@@ -3,10 +3,13 @@
 import mir_eval
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 import songs
 from neuralib.audio import RecordingWriter
-from neuralib.executors.onsets import find_onsets
+from neuralib.executors.onsets import Novelty, find_onsets, novelty_of, pick_onsets
 
 
 @pytest.fixture
@@ -55,6 +58,39 @@ def test_more_sensitivity_finds_what_less_finds_and_more(recorded):
     counts = [len(find_onsets(recording, sensitivity).times) for sensitivity in (0, 0.25, 0.5, 0.75, 1)]
     assert counts == sorted(counts)
     assert counts[0] < counts[-1]
+
+
+def told(onsets, sensitivity):
+    """What whoever knows all onsets takes for those of another sensitivity."""
+    return onsets.times[onsets.sensitivities <= sensitivity].tolist()
+
+
+@pytest.mark.parametrize("pattern", songs.PATTERNS)
+def test_all_onsets_tell_what_every_sensitivity_finds(recorded, pattern):
+    recording = recorded(songs.drums(128, pattern, seconds=6, seed=3).samples)
+    novelty = novelty_of(recording)
+    everything = pick_onsets(recording, novelty, 1.0, lambda: None)
+    assert len(everything.times) > 10
+    for sensitivity in np.linspace(0, 1, 21):
+        found = pick_onsets(recording, novelty, float(sensitivity), lambda: None)
+        assert found.times.tolist() == told(everything, sensitivity)
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    gain=arrays.arrays(
+        np.float32, st.integers(1, 80), elements=st.sampled_from([0, 0.01, 0.02, 0.03, 0.05, 0.2])
+    ),
+    sensitivity=st.floats(0, 1),
+    seed=st.integers(0, 9),
+)
+def test_also_where_gains_are_equal_and_attacks_meet(recorded, gain, sensitivity, seed):
+    sound = np.random.default_rng(seed).standard_normal(len(gain) * 80) * 0.1
+    recording, novelty = recorded(sound, 8_000), Novelty(gain, gain, 0.1)
+    everything = pick_onsets(recording, novelty, 1.0, lambda: None)
+    found = pick_onsets(recording, novelty, sensitivity, lambda: None)
+    assert found.times.tolist() == told(everything, sensitivity)
+    assert (np.diff(everything.times) > 0).all()
 
 
 def test_loudness_does_not_matter(recorded):

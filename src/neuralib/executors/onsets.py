@@ -42,6 +42,8 @@ LOOK_BACK_S, LOOK_AHEAD_S = 0.045, 0.025
 """Where its attack is looked for, around the frame."""
 FLOOR = 1e-4
 """Mean square of what counts as silence beside the loudest second."""
+VERSION = 1
+"""Counts up when other onsets are found: what was kept of them is then made anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Onsets:
     """Seconds, on samples of the recording."""
     strengths: Floats
     """0 to 1: how much the spectrum gains, beside the strongest of the recording."""
+    sensitivities: Floats
+    """The least sensitivity that finds it, 0 to 1: those found at another one are those for which it is no greater."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +102,31 @@ def novelty_of(recording: Recording, tick: Tick = lambda: None) -> Novelty:
 
 def pick_onsets(recording: Recording, novelty: Novelty, sensitivity: float, tick: Tick) -> Onsets:
     """The peaks of the novelty, each where its attack starts in the recording."""
-    frames = _peaks(novelty.gain, COARSEST * (FINEST / COARSEST) ** sensitivity)
-    strengths = novelty.gain[frames].astype(np.float64)
+    frames, needed = _peaks(novelty.gain)
+    found = needed <= sensitivity
+    frames, needed = frames[found], needed[found]
     starts = np.empty(len(frames), np.int64)
     for i, frame in enumerate(frames):
         if i % 256 == 0:
             tick()
         starts[i] = _attack(recording, frame / FRAME_RATE, novelty.level)
-    kept = np.concatenate(([True], np.diff(starts) > 0)) if len(starts) else np.zeros(0, bool)
-    return Onsets(starts[kept] / recording.sample_rate, strengths[kept] / (strengths.max(initial=0) or 1.0))
+    # Peaks that share an attack are one onset, as easily found as the clearest of them.
+    order = np.argsort(needed, kind="stable")
+    starts, first = np.unique(starts[order], return_index=True)
+    chosen = order[first]
+    strengths = novelty.gain[frames[chosen]].astype(np.float64)
+    return Onsets(
+        starts / recording.sample_rate, strengths / (strengths.max(initial=0) or 1.0), needed[chosen]
+    )
+
+
+def is_silent(recording: Recording, tick: Tick = lambda: None) -> bool:
+    """Whether every sample is nought."""
+    for block in recording.blocks(BLOCK_S * recording.sample_rate):
+        tick()
+        if block.any():
+            return False
+    return True
 
 
 def mono(recording: Recording, rate: int) -> Iterator[NDArray[np.float32]]:
@@ -161,15 +181,19 @@ def _widened(bands: NDArray[np.float32]) -> NDArray[np.float32]:
     return wide
 
 
-def _peaks(gain: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
-    """Frames that are the strongest of their surroundings and rise above the usual by `threshold`."""
+def _peaks(gain: NDArray[np.float32]) -> tuple[NDArray[np.int64], Floats]:
+    """Frames that are the strongest of their surroundings and rise above the usual, each with the least sensitivity that
+    finds it: to four places, so that whoever is told compares alike.
+    """
     around = np.lib.stride_tricks.sliding_window_view
     strongest = around(np.pad(gain, ALONE), 2 * ALONE + 1).max(axis=1)
     near = around(np.pad(gain, (BEFORE, AFTER)), BEFORE + AFTER + 1)
     parts = np.array_split(near, len(near) // AT_ONCE + 1)
-    usual = np.concatenate([np.median(part, axis=1) for part in parts])
-    found = np.flatnonzero((gain >= strongest) & (gain >= usual + threshold))
-    return found[np.diff(found, prepend=-ALONE - 1) > ALONE]
+    rise = gain - np.concatenate([np.median(part, axis=1) for part in parts])
+    found = np.flatnonzero((gain >= strongest) & (rise >= FINEST))
+    found = found[np.diff(found, prepend=-ALONE - 1) > ALONE]
+    needed = np.log(rise[found].astype(np.float64) / COARSEST) / np.log(FINEST / COARSEST)
+    return found, np.clip(np.round(needed, 4), 0, 1)
 
 
 def _attack(recording: Recording, at: float, level: float) -> int:

@@ -1,7 +1,7 @@
 /** Waveforms as the server computed them: coarse for the whole, finer for the part that is looked at. */
 
 import { signal, type Signal } from "@preact/signals";
-import { Problem } from "../api/client";
+import { rendered } from "../api/rendered";
 
 export interface Peaks {
   /** Seconds at the first point, and of one point. */
@@ -15,8 +15,6 @@ export interface Peaks {
 const LEVELS = [64, 256, 1024, 4096, 16384];
 const OVERVIEW = 4096;
 const HEAD_BYTES = 24;
-const ASKED_AT_MOST = 60;
-const AGAIN_MS = 1000;
 
 /** audiowaveform's data format, version 2, 16 bits, one channel. */
 function unfold(data: DataView, from: number): Peaks {
@@ -33,21 +31,14 @@ function unfold(data: DataView, from: number): Peaks {
   return { start: Math.floor(from / step) * step, step, low, high };
 }
 
-/** The server makes them once; until then it says when to ask again. */
 async function fetchPeaks(asset: string, level: number, range?: { start: number; end: number }): Promise<Peaks> {
   const query = new URLSearchParams({ format: "bin", bits: "16", channels: "mix", level: String(level) });
   if (range) {
     query.set("start_s", range.start.toFixed(3));
     query.set("end_s", range.end.toFixed(3));
   }
-  for (let asked = 1; asked <= ASKED_AT_MOST; asked++) {
-    const response = await fetch(`/api/v1/assets/${asset}/peaks?${query}`, { credentials: "same-origin" });
-    if (response.status === 200) return unfold(new DataView(await response.arrayBuffer()), range?.start ?? 0);
-    if (response.status !== 202 && response.status !== 503) throw new Problem(response.status, await response.json().catch(() => ({})));
-    const wait = Number(response.headers.get("Retry-After") ?? 1);
-    await new Promise((again) => setTimeout(again, Math.max(wait, 0.2) * AGAIN_MS));
-  }
-  throw new Problem(0, {});
+  const response = await rendered(`/api/v1/assets/${asset}/peaks?${query}`);
+  return unfold(new DataView(await response.arrayBuffer()), range?.start ?? 0);
 }
 
 /** The waveform of one asset, which grows sharper where somebody looks. */

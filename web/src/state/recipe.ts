@@ -1,6 +1,7 @@
 /** How a lane will be cut: what somebody chose, and the parameters of the job that does it. */
 
 import { computed, signal } from "@preact/signals";
+import { MIN_MS, MOST } from "./cuts";
 import { faultOf, namesOf, type Values } from "./naming";
 import type { Region } from "./regions";
 
@@ -51,11 +52,11 @@ export class Recipe {
   private own(regions: readonly Region[], beats: readonly number[]): Record<string, unknown> {
     switch (this.method.value) {
       case "onsets":
-        return { sensitivity: this.sensitivity.value };
+        return { sensitivity: this.sensitivity.value, min_ms: MIN_MS, max_n: MOST };
       case "regions":
         return { region_ids: regions.map((each) => each.id) };
       case "grid":
-        return { beats };
+        return { beats, min_ms: MIN_MS, max_n: MOST };
       case "equal":
         return { parts: this.parts.value };
       case "silence":

@@ -5,6 +5,7 @@ import { api, contentJson, ok, type Asset, type Job } from "../api/client";
 import { live, onEvent } from "../api/events";
 import { Engine, type Strip } from "../audio/engine";
 import { Synth } from "../audio/synth";
+import type { Cuts } from "./cuts";
 import { isActive, jobsOf } from "./jobs";
 import { Wave } from "./peaks";
 import type { Regions } from "./regions";
@@ -55,6 +56,8 @@ export class Track {
   readonly selection = signal<{ start: number; end: number } | null>(null);
   /** Of the focused lane, while its slicer is open. */
   readonly regions = signal<Regions | null>(null);
+  /** Where the focused lane will be cut, while its slicer shows it. */
+  readonly cuts = signal<Cuts | null>(null);
   readonly view = signal({ start: 0, end: 1 });
   readonly following = signal(true);
   readonly position = signal(0);

@@ -2,6 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
+import { CutLines } from "../parts/cuts";
 import { Fader, gainText, panText } from "../parts/fader";
 import { Grid, Snapping } from "../parts/grid";
 import { Icon, type IconName } from "../parts/icons";
@@ -196,6 +197,7 @@ function Lanes({ track }: { track: Track }) {
           <LaneWave key={lane.asset.id} track={track} lane={lane} />
         ))}
         <Grid track={track} />
+        <CutLines track={track} />
         <Marks track={track} />
         <Selection track={track} />
         <Playhead track={track} />

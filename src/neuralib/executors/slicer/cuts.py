@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from neuralib.audio import Recording
 from neuralib.audio.spans import frames_between
-from neuralib.executors.onsets import find_onsets
+from neuralib.executors.onsets import find_onsets, is_silent
 
 from .params import MAX_SLICES, SliceParams
 
@@ -75,7 +75,7 @@ def _by_onsets(recording: Recording, params: SliceParams, tick: Tick, onsets: Fr
     """From each onset to the next, the last to the end. What sounds without ever beginning is one slice."""
     assert onsets is not None
     starts = _apart(onsets, params.min_ms, recording.sample_rate)
-    if not starts and not _is_silent(recording, tick):
+    if not starts and not is_silent(recording, tick):
         starts = [0]
     if not starts:
         return Found([], 0, "the recording is silent")
@@ -175,14 +175,6 @@ def _apart(lines: Frames, min_ms: float, rate: int) -> list[int]:
 
 def _first(cuts: Sequence[Cut], params: SliceParams) -> Found:
     return Found(list(cuts[: params.max_n]), len(cuts))
-
-
-def _is_silent(recording: Recording, tick: Tick) -> bool:
-    for block in recording.blocks(BLOCK_S * recording.sample_rate):
-        tick()
-        if block.any():
-            return False
-    return True
 
 
 # ── snapping ──────────────────────────────────────────────────────────────────────────────────────────

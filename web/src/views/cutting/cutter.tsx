@@ -1,10 +1,12 @@
 /** What a slicing is told: where to cut, and what to call what comes of it. */
 
-import { useMemo } from "preact/hooks";
+import { batch } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
 import { Icon } from "../../parts/icons";
 import { analysisOf } from "../../state/analysis";
 import { order } from "../../state/jobs";
 import { FIELDS } from "../../state/naming";
+import { Plan } from "../../state/plan";
 import { METHODS, Recipe, type Method } from "../../state/recipe";
 import type { Regions } from "../../state/regions";
 import { attempt } from "../../state/session";
@@ -12,6 +14,8 @@ import type { Lane, Track } from "../../state/track";
 
 export function Cutter({ track, lane, regions }: { track: Track; lane: Lane; regions: Regions }) {
   const recipe = useMemo(() => new Recipe(), []);
+  const plan = useMemo(() => new Plan(track, lane, recipe), []);
+  useEffect(() => plan.draw(), [plan]);
   const marked = regions.items.value.filter((each) => each.end_s !== null);
   const beats = analysisOf(track.id).value?.beats ?? [];
   const busy = track.jobs.value.some((job) => job.operation === "slice" && job.asset_id === lane.asset.id);
@@ -20,17 +24,24 @@ export function Cutter({ track, lane, regions }: { track: Track; lane: Lane; reg
     event.preventDefault();
     attempt(() => order({ operation: "slice", assets: [lane.asset.id], params: recipe.params(marked, beats) }));
   };
+  const chosen = (change: () => void) =>
+    batch(() => {
+      change();
+      plan.shown.value = true;
+    });
   return (
     <form class="cutter" onSubmit={cut}>
       <label>
         <span class="hidden">Cut at</span>
-        <select value={recipe.method.value} onChange={(event) => (recipe.method.value = event.currentTarget.value as Method)}>
+        <select value={recipe.method.value} onChange={(event) => chosen(() => (recipe.method.value = event.currentTarget.value as Method))}>
           {Object.entries(METHODS).map(([name, title]) => (
             <option key={name} value={name}>{title}</option>
           ))}
         </select>
       </label>
-      <Own recipe={recipe} />
+      <Own recipe={recipe} chosen={chosen} />
+      <Switch name="Show cuts" on={plan.shown} title="Where it will be cut, drawn over the lane before it is" />
+      <output class="count" aria-live="polite">{plan.text(marked)}</output>
       <Switch name="Classify" on={recipe.classify} title="Say what each sample is: kick, snare, hat…" />
       <Switch name="Exact" on={recipe.exact} title="To the sample: no cut is moved to a zero crossing, nothing fades" />
       <button class="primary" disabled={busy || recipe.fault.value !== null || lacking[recipe.method.value]}>
@@ -43,19 +54,19 @@ export function Cutter({ track, lane, regions }: { track: Track; lane: Lane; reg
 }
 
 /** What the method alone asks for. */
-function Own({ recipe }: { recipe: Recipe }) {
+function Own({ recipe, chosen }: { recipe: Recipe; chosen: (change: () => void) => void }) {
   if (recipe.method.value === "onsets")
     return (
       <label class="slider">
         Sensitivity
-        <input type="range" min={0} max={1} step={0.05} value={recipe.sensitivity.value} onInput={(event) => (recipe.sensitivity.value = event.currentTarget.valueAsNumber)} />
+        <input type="range" min={0} max={1} step={0.05} value={recipe.sensitivity.value} onInput={(event) => chosen(() => (recipe.sensitivity.value = event.currentTarget.valueAsNumber))} />
       </label>
     );
   if (recipe.method.value === "equal")
     return (
       <label class="slider">
         Parts
-        <input type="number" required min={1} max={1000} value={recipe.parts.value} onInput={(event) => (recipe.parts.value = event.currentTarget.valueAsNumber)} />
+        <input type="number" required min={1} max={1000} value={recipe.parts.value} onInput={(event) => chosen(() => (recipe.parts.value = event.currentTarget.valueAsNumber))} />
       </label>
     );
   return null;
