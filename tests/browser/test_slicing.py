@@ -213,7 +213,7 @@ def test_cuts_are_drawn_while_the_slider_moves_and_slicing_makes_just_those(page
     assert made == pytest.approx(planned(page)[:-1], abs=0.005), "but for snapping to zero crossings"
 
     slicer.get_by_label("Cut at").select_option("equal")
-    slicer.get_by_label("Parts").fill("5")
+    slicer.get_by_role("spinbutton", name="Parts").fill("5")
     assert (counted(slicer), lines(page)) == (5, 5)
     slicer.get_by_label("Show cuts").uncheck()
     assert lines(page) == 0

@@ -40,10 +40,10 @@ export function Cutter({ track, lane, regions }: { track: Track; lane: Lane; reg
         </select>
       </label>
       <Own recipe={recipe} chosen={chosen} />
-      <Switch name="Show cuts" on={plan.shown} title="Where it will be cut, drawn over the lane before it is" />
-      <output class="count" aria-live="polite">{plan.text(marked)}</output>
       <Switch name="Classify" on={recipe.classify} title="Say what each sample is: kick, snare, hat…" />
       <Switch name="Exact" on={recipe.exact} title="To the sample: no cut is moved to a zero crossing, nothing fades" />
+      <Switch name="Show cuts" on={plan.shown} title="Where it will be cut, drawn over the lane before it is" />
+      <output class="count" aria-live="polite">{plan.text(marked)}</output>
       <button class="primary" disabled={busy || recipe.fault.value !== null || lacking[recipe.method.value]}>
         <Icon name="cut" /> Slice
       </button>
