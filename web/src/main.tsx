@@ -3,12 +3,11 @@
 import { render } from "preact";
 import { useEffect } from "preact/hooks";
 import { useSignal } from "@preact/signals";
-import { follow, live } from "./api/events";
+import { live } from "./api/events";
 import { Questions } from "./parts/dialog";
 import { Icon } from "./parts/icons";
 import { dropped } from "./state/files";
 import { active, loadJobs, overall } from "./state/jobs";
-import { loadLibraries } from "./state/library";
 import { place } from "./state/place";
 import { attempt, complain, dismiss, door, enter, notices } from "./state/session";
 import { upload } from "./state/uploads";
@@ -40,9 +39,7 @@ function Page() {
 
 function Inside() {
   useEffect(() => {
-    follow();
     loadJobs().catch(complain);
-    loadLibraries().catch(complain);
     const keys = (event: KeyboardEvent) => {
       if ((event.target as Element).closest("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.key === "/") {

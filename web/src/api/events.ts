@@ -16,6 +16,7 @@ const TYPES = [
   "run.failed", "run.partial", "run.cancelled",
 ];
 const RECONNECT_MS = 2000;
+const OPEN_WITHIN_MS = 1500;
 
 /** Whether the stream is open: when it is not, what is shown may be old. */
 export const live = signal(false);
@@ -35,13 +36,37 @@ export function onReset(listener: () => void): () => void {
 }
 
 let lastSeen: string | null = null;
+let following: Promise<void> | null = null;
+/** Whether the page reads already: a stream that begins later may have missed something. */
+let reading = false;
 
-/** Open the stream and keep it open for as long as the page is. */
-export function follow(): void {
+/**
+ * Open the stream and keep it open for as long as the page is. Resolves when it is open: what is read from then on is
+ * not older than what it tells. One that does not open soon is not waited for; when it does, all is read anew.
+ */
+export function follow(): Promise<void> {
+  following ??= new Promise((ready) => {
+    const begin = () => {
+      reading = true;
+      ready();
+    };
+    setTimeout(begin, OPEN_WITHIN_MS);
+    open(begin);
+  });
+  return following;
+}
+
+function reset(): void {
+  for (const each of resets) each();
+}
+
+function open(begin: () => void): void {
   const address = lastSeen === null ? "/api/v1/events" : `/api/v1/events?last_event_id=${lastSeen}`;
   const source = new EventSource(address);
   source.onopen = () => {
     live.value = true;
+    if (reading && lastSeen === null) reset(); // nothing says from where to go on
+    begin();
   };
   const tell = (message: MessageEvent<string>) => {
     if (message.lastEventId) lastSeen = message.lastEventId;
@@ -51,11 +76,12 @@ export function follow(): void {
   for (const type of TYPES) source.addEventListener(type, tell);
   source.addEventListener("stream.reset", () => {
     lastSeen = null;
-    for (const reset of resets) reset();
+    reset();
   });
   source.onerror = () => {
     live.value = false;
     // A refusal closes an EventSource for ever; a broken connection it mends itself.
-    if (source.readyState === EventSource.CLOSED) setTimeout(follow, RECONNECT_MS);
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => open(begin), RECONNECT_MS);
+    begin();
   };
 }

@@ -58,6 +58,8 @@ export class Engine {
   private cursor = { song: 0, at: 0 };
   private rest = 0;
   private round = 0;
+  private starting = false;
+  private until: number | null = null;
   private abort = new AbortController();
 
   constructor(
@@ -113,21 +115,30 @@ export class Engine {
     return Math.min(span.song + Math.min(Math.max(0, now - span.at), span.duration), this.duration);
   }
 
-  async play(): Promise<void> {
-    if (this.playing.value) return;
+  /** To the end, or until this place of the song. A browser may take its time to begin: until then, `pause` calls it off. */
+  async play(until: number | null = null): Promise<void> {
+    if (this.playing.value || this.starting) return;
     this.error.value = null;
-    await this.context.resume();
+    this.starting = true;
+    await this.context.resume().catch((error: Error) => {
+      this.starting = false;
+      this.error.value = error.message;
+    });
+    if (!this.starting) return;
+    this.starting = false;
+    this.until = until;
     this.playing.value = true;
     void this.run(this.rest >= this.duration - 0.05 ? 0 : this.rest);
   }
 
   pause(): void {
+    this.starting = false;
     this.rest = this.position;
     this.stop();
   }
 
   toggle(): void {
-    if (this.playing.value) this.pause();
+    if (this.playing.value || this.starting) this.pause();
     else void this.play();
   }
 
@@ -143,6 +154,7 @@ export class Engine {
   }
 
   close(): void {
+    this.starting = false;
     this.stop();
     void this.context.close();
   }
@@ -165,6 +177,7 @@ export class Engine {
     this.nodes.clear();
     this.spans = [];
     this.follower?.stopped();
+    this.until = null;
     this.playing.value = false;
     this.waiting.value = false;
   }
@@ -203,7 +216,7 @@ export class Engine {
 
   private pieceFrames(rate: number): number {
     const loop = this.loop.value;
-    const end = Math.round(this.duration * rate);
+    const end = Math.round((this.until ?? this.duration) * rate);
     let stop = Math.min(this.cursor.song + PIECE_S * rate, end);
     if (loop) {
       const [first, last] = [Math.round(loop.start * rate), Math.round(loop.end * rate)];
@@ -224,20 +237,14 @@ export class Engine {
   }
 
   private schedule(pieces: [Lane, Float32Array[]][], frames: number, rate: number): void {
+    const nodes = pieces.flatMap(([lane, planes]) => this.prepared(lane, planes, rate));
+    // The clock goes on while pieces are copied: what comes now is short, so that none begins after its instant.
     const now = this.context.currentTime;
     // Late, or the first: begin anew, all together, on a whole frame.
     if (this.cursor.at < now + 0.005) this.cursor.at = Math.ceil((now + START_DELAY_S) * rate) / rate;
-    for (const [lane, planes] of pieces) {
-      const length = planes[0]?.length ?? 0;
-      if (length === 0) continue;
-      const buffer = this.context.createBuffer(planes.length, length, rate);
-      planes.forEach((plane, n) => buffer.copyToChannel(plane as Float32Array<ArrayBuffer>, n));
-      const node = this.context.createBufferSource();
-      node.buffer = buffer;
-      node.connect(lane.input);
-      node.onended = () => this.nodes.delete(node);
-      this.nodes.add(node);
+    for (const node of nodes) {
       node.start(this.cursor.at);
+      this.nodes.add(node);
     }
     this.spans = this.spans.filter((span) => span.at + span.duration > now - 1);
     const span = { at: this.cursor.at, song: this.cursor.song / rate, duration: frames / rate };
@@ -247,13 +254,26 @@ export class Engine {
     this.cursor.at += frames / rate;
   }
 
-  /** Let the last piece sound, then rest at the beginning. */
+  private prepared(lane: Lane, planes: Float32Array[], rate: number): AudioBufferSourceNode[] {
+    const length = planes[0]?.length ?? 0;
+    if (length === 0) return [];
+    const buffer = this.context.createBuffer(planes.length, length, rate);
+    planes.forEach((plane, n) => buffer.copyToChannel(plane as Float32Array<ArrayBuffer>, n));
+    const node = this.context.createBufferSource();
+    node.buffer = buffer;
+    node.connect(lane.input);
+    node.onended = () => this.nodes.delete(node);
+    return [node];
+  }
+
+  /** Let the last piece sound, then rest where it was to end, or at the beginning of the song. */
   private async finish(round: number): Promise<void> {
     while (round === this.round && this.context.currentTime < this.cursor.at) {
       await new Promise((go) => setTimeout(go, TICK_MS / 4));
     }
     if (round !== this.round) return;
+    const { until } = this;
     this.stop();
-    this.rest = 0;
+    this.rest = until ?? 0;
   }
 }

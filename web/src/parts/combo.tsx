@@ -29,8 +29,9 @@ export function Combo({ label, placeholder, suggest, onPick, onBack, autofocus }
       suggest(text)
         .then((words) => {
           if (typed.value !== text) return;
+          const chosen = found.value[at.value];
           found.value = words;
-          at.value = -1;
+          at.value = chosen === undefined ? -1 : words.indexOf(chosen);
         })
         .catch(() => {}); // without suggestions it is a line to type into
     }, PAUSE_MS);
@@ -39,6 +40,7 @@ export function Combo({ label, placeholder, suggest, onPick, onBack, autofocus }
     if (word.trim() === "") return;
     onPick(word);
     typed.value = "";
+    at.value = -1;
     look("");
   };
   const press = (event: KeyboardEvent) => {
@@ -72,6 +74,7 @@ export function Combo({ label, placeholder, suggest, onPick, onBack, autofocus }
         value={typed.value}
         onInput={(event) => {
           typed.value = event.currentTarget.value;
+          at.value = -1;
           open.value = true;
           look(typed.value);
         }}

@@ -27,7 +27,7 @@ export function hearRegion(track: Track, wanted: Region): void {
     region.value = null;
     engine.pause();
   };
-  engine.play().then(() => region.value === wanted.id && watch(track, end), complain);
+  engine.play(end).then(() => region.value === wanted.id && watch(track), complain);
 }
 
 export function hearSample(track: Track, wanted: Asset): void {
@@ -45,10 +45,10 @@ export function hush(): void {
 }
 
 /** Until its end, or until somebody pauses. */
-function watch(track: Track, end: number): void {
+function watch(track: Track): void {
   const halt = stop;
   const off = effect(() => {
-    if (track.position.value >= end || !track.engine!.playing.value) queueMicrotask(hush);
+    if (!track.engine!.playing.value) queueMicrotask(hush);
   });
   stop = () => {
     off();

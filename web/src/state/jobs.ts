@@ -1,8 +1,9 @@
 /** Every job that waits or runs, and the last that ended: from the API once, then from events; older ones on demand. */
 
 import { computed, signal } from "@preact/signals";
-import { api, ok, Problem, type Job } from "../api/client";
+import { api, ok, Problem, type Job, type Schemas } from "../api/client";
 import { onEvent, onReset, type Told } from "../api/events";
+import { Reading } from "./reading";
 import { complain } from "./session";
 
 const ACTIVE = new Set(["queued", "running", "cancelling"]);
@@ -59,11 +60,19 @@ function isBehind(answer: Job, known: Job | undefined): boolean {
   return STEPS.indexOf(answer.state) < STEPS.indexOf(known.state);
 }
 
-export async function loadJobs(): Promise<void> {
-  const [open, recent] = await Promise.all([
-    ok(api.GET("/api/v1/jobs", { params: { query: { state: ["queued", "running"], limit: 200 } } })),
-    ok(api.GET("/api/v1/jobs", { params: { query: { limit: PAGE } } })),
-  ]);
+const reading = new Reading(
+  () =>
+    Promise.all([
+      ok(api.GET("/api/v1/jobs", { params: { query: { state: ["queued", "running"], limit: 200 } } })),
+      ok(api.GET("/api/v1/jobs", { params: { query: { limit: PAGE } } })),
+    ]),
+  ([open, recent]) => take(open, recent),
+);
+export const loadJobs = (): Promise<void> => reading.again();
+
+type JobPage = Schemas["JobPage"];
+
+function take(open: JobPage, recent: JobPage): void {
   const fetched = [...recent.items, ...open.items];
   const heard = [...jobs.value.values()]; // events came while the answers were on their way
   const over = new Map([...heard, ...fetched].filter((job) => !isActive(job)).map((job) => [job.id, job]));
@@ -76,8 +85,10 @@ export async function loadJobs(): Promise<void> {
 
 /** The next page of older ones. */
 export async function older(): Promise<void> {
-  if (cursor.value === null) return;
-  const page = await ok(api.GET("/api/v1/jobs", { params: { query: { limit: PAGE, cursor: cursor.value } } }));
+  const after = cursor.value;
+  if (after === null) return;
+  const page = await ok(api.GET("/api/v1/jobs", { params: { query: { limit: PAGE, cursor: after } } }));
+  if (after !== cursor.value) return; // asked for twice, or all was read anew
   kept += PAGE;
   cursor.value = page.next_cursor;
   put(...page.items.filter((job) => !jobs.value.has(job.id)));

@@ -4,6 +4,7 @@ import { computed, signal } from "@preact/signals";
 import { api, ok, type Job, type ModelCard } from "../api/client";
 import { onEvent, onReset, type Told } from "../api/events";
 import { isActive, ordered } from "./jobs";
+import { Reading } from "./reading";
 import { complain, me } from "./session";
 
 export type Checkpoint = ModelCard["checkpoints"][number];
@@ -11,9 +12,11 @@ export type Checkpoint = ModelCard["checkpoints"][number];
 export const cards = signal<ModelCard[] | null>(null);
 export const mayPull = computed(() => me.value?.access.scopes.includes("admin") ?? false);
 
-export async function loadModels(): Promise<void> {
-  cards.value = (await ok(api.GET("/api/v1/models"))).items;
-}
+const reading = new Reading(
+  () => ok(api.GET("/api/v1/models")),
+  ({ items }) => void (cards.value = items),
+);
+export const loadModels = (): Promise<void> => reading.again();
 
 /** The weights that a worker of the model takes by itself although they are a stand-in or untrained. */
 export function standInOf(card: ModelCard): Checkpoint | null {

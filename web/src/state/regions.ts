@@ -3,6 +3,7 @@
 import { signal } from "@preact/signals";
 import { ok, Problem } from "../api/client";
 import { onEvent } from "../api/events";
+import { Reading } from "./reading";
 import { complain } from "./session";
 
 export interface Region {
@@ -33,6 +34,10 @@ async function call<T>(method: string, path: string, body?: unknown): Promise<T>
 export class Regions {
   readonly items = signal<Region[]>([]);
   private off: () => void;
+  private readonly reading = new Reading(
+    () => call<{ items: Region[] }>("GET", `${this.asset}/regions`),
+    ({ items }) => void (this.items.value = items),
+  );
 
   constructor(readonly asset: string) {
     this.off = onEvent((told) => {
@@ -44,8 +49,8 @@ export class Regions {
     this.off();
   }
 
-  async load(): Promise<void> {
-    this.items.value = (await call<{ items: Region[] }>("GET", `${this.asset}/regions`)).items;
+  load(): Promise<void> {
+    return this.reading.again();
   }
 
   add(start: number, end: number): Promise<void> {
@@ -72,15 +77,22 @@ export class Regions {
   }
 
   async remove(region: Region): Promise<void> {
-    this.items.value = this.items.value.filter((each) => each.id !== region.id);
+    this.hide(region);
     await call("DELETE", `${this.asset}/regions/${region.id}`).catch((error: unknown) => {
       if (!(error instanceof Problem && error.status === 404)) throw error;
     });
+    this.hide(region); // it may have been read anew before it was gone
   }
 
   /** Show a region as it will be, before the server says so. */
   show(region: Region): void {
+    this.reading.overtake();
     const others = this.items.value.filter((each) => each.id !== region.id);
     this.items.value = [...others, region].sort((a, b) => a.start_s - b.start_s);
+  }
+
+  private hide(region: Region): void {
+    this.reading.overtake();
+    this.items.value = this.items.value.filter((each) => each.id !== region.id);
   }
 }

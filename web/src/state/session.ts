@@ -2,6 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { api, ok, Problem, type Me } from "../api/client";
+import { follow } from "../api/events";
 
 export type Door = "opening" | "open" | "locked" | "away";
 
@@ -12,6 +13,7 @@ export const me = signal<Me | null>(null);
 export async function enter(): Promise<void> {
   try {
     me.value = await ok(api.GET("/api/v1/me"));
+    await follow(); // first, so that no view reads what is older than the events
     door.value = "open";
   } catch (error) {
     door.value = error instanceof Problem && error.status === 401 ? "locked" : "away";

@@ -8,6 +8,7 @@ import { Synth } from "../audio/synth";
 import type { Cuts } from "./cuts";
 import { isActive, jobsOf } from "./jobs";
 import { Wave } from "./peaks";
+import { Reading } from "./reading";
 import type { Regions } from "./regions";
 import { complain } from "./session";
 import { Wording } from "./wording";
@@ -86,13 +87,13 @@ export class Track {
       onEvent((told) => {
         const known = new Set([this.id, ...this.children.value.map((each) => each.id)]);
         const ours = known.has(String(told.parent_id)) || known.has(String(told.asset_id));
-        if (ours && told.type.startsWith("asset.")) this.refresh().catch(complain);
+        if (ours && told.type.startsWith("asset.")) this.reading.again().catch(complain);
       }),
       live.subscribe((on) => {
-        if (on) this.refresh().catch(complain);
+        if (on) this.reading.again().catch(complain);
       }),
     );
-    if (!live.value) await this.refresh();
+    if (!live.value) await this.reading.again();
     const beat = () => {
       if (this.closed) return;
       this.tick();
@@ -111,15 +112,24 @@ export class Track {
 
   // ── what there is ────────────────────────────────────────────────────────────────────────────────
 
-  /** Read the track and its parts anew. */
-  async refresh(): Promise<void> {
+  /** Read the track and its parts anew: one reading at a time, however many events ask for it. */
+  private readonly reading = new Reading(
+    () => this.read(),
+    ({ asset, children }) => this.take(asset, children),
+  );
+
+  private async read(): Promise<{ asset: Asset; children: Asset[] }> {
     const asset = await ok(api.GET("/api/v1/assets/{asset}", { params: { path: { asset: this.id } } }));
     const first = await childrenOf(asset, this.id);
     const second = await Promise.all(first.filter((each) => each.kind === "audio").map((each) => childrenOf(asset, each.id)));
+    return { asset, children: [...first, ...second.flat()] };
+  }
+
+  private async take(asset: Asset, children: Asset[]): Promise<void> {
     if (this.closed) return;
     batch(() => {
       this.asset.value = asset;
-      this.children.value = [...first, ...second.flat()];
+      this.children.value = children;
       this.arrange(asset);
     });
     await Promise.all([this.readLyrics(), this.readNotes()]);

@@ -4,6 +4,7 @@ import { signal } from "@preact/signals";
 import { api, ok, type Schemas } from "../api/client";
 import { onEvent, onReset } from "../api/events";
 import { loadLibraries } from "./library";
+import { Reading } from "./reading";
 import { complain } from "./session";
 
 export type Thrown = Schemas["TrashItem"];
@@ -15,11 +16,16 @@ export const hasMore = signal(false);
 let cursor: string | null = null;
 let open = false;
 
-export async function openTrash(): Promise<void> {
+const reading = new Reading(
+  () => ok(api.GET("/api/v1/trash", { params: { query: { limit: PAGE } } })),
+  (page) => {
+    if (open) take(page, []);
+  },
+);
+
+export function openTrash(): Promise<void> {
   open = true;
-  cursor = null;
-  const page = await ok(api.GET("/api/v1/trash", { params: { query: { limit: PAGE } } }));
-  take(page, []);
+  return reading.again();
 }
 
 export function closeTrash(): void {
@@ -28,8 +34,10 @@ export function closeTrash(): void {
 }
 
 export async function moreTrash(): Promise<void> {
-  if (cursor === null) return;
-  take(await ok(api.GET("/api/v1/trash", { params: { query: { limit: PAGE, cursor } } })), thrown.value ?? []);
+  const after = cursor;
+  if (after === null) return;
+  const page = await ok(api.GET("/api/v1/trash", { params: { query: { limit: PAGE, cursor: after } } }));
+  if (after === cursor) take(page, thrown.value ?? []); // not read anew meanwhile, nor asked for twice
 }
 
 function take(page: Schemas["TrashPage"], before: Thrown[]): void {
@@ -62,7 +70,8 @@ export async function emptyTrash(): Promise<number> {
 }
 
 function without(id: string): void {
-  thrown.value = (thrown.value ?? []).filter((each) => each.id !== id);
+  reading.overtake();
+  if (thrown.value !== null) thrown.value = thrown.value.filter((each) => each.id !== id);
 }
 
 const again = (): void => {

@@ -4,6 +4,7 @@ import { batch, signal } from "@preact/signals";
 import { api, ok, Problem } from "../api/client";
 import type { components } from "../api/schema";
 import { onEvent } from "../api/events";
+import { Reading } from "./reading";
 import { complain } from "./session";
 import type { Line } from "./lines";
 import type { Segment } from "./track";
@@ -46,10 +47,14 @@ export class Wording {
     this.show((await ok(Promise.resolve(answered))) as Transcript, answered.response);
   }
 
-  async history(): Promise<void> {
-    const params = { path: { asset: this.asset } };
-    this.revisions.value = (await ok(api.GET("/api/v1/assets/{asset}/transcript/revisions", { params }))).items;
+  history(): Promise<void> {
+    return this.past.again();
   }
+
+  private readonly past = new Reading(
+    () => ok(api.GET("/api/v1/assets/{asset}/transcript/revisions", { params: { path: { asset: this.asset } } })),
+    ({ items }) => void (this.revisions.value = items),
+  );
 
   /** Whether somebody is typing: what comes from elsewhere waits until they rest. */
   rest(typing = false): void {
@@ -60,12 +65,20 @@ export class Wording {
   /** What `change` makes of the lines, as the newest revision; after what is being saved already. */
   save(change: (lines: Segment[]) => readonly Line[]): Promise<void> {
     this.typing = false;
-    const next = this.last.then(() => this.send(change(this.segments.value)));
+    return this.inTurn(() => this.send(change(this.segments.value)));
+  }
+
+  private inTurn(act: () => Promise<void>): Promise<void> {
+    const next = this.last.then(act);
     this.last = next.catch(() => undefined);
     return next;
   }
 
   private async send(lines: readonly Line[]): Promise<void> {
+    if (isSame(lines, this.segments.value)) {
+      this.conflict.value = null; // Enter and leaving the field both save: once is enough
+      return;
+    }
     this.saving.value = true;
     try {
       const answered = await api.PATCH("/api/v1/assets/{asset}/transcript", {
@@ -96,14 +109,18 @@ export class Wording {
     await this.save(() => mine);
   }
 
+  /** After what is being saved already. */
   async restore(number: number): Promise<void> {
-    const params = { path: { asset: this.asset, number } };
-    const answered = await api.POST("/api/v1/assets/{asset}/transcript/revisions/{number}/restore", { params });
-    this.show(await ok(Promise.resolve(answered)), answered.response);
+    await this.inTurn(async () => {
+      const params = { path: { asset: this.asset, number } };
+      const answered = await api.POST("/api/v1/assets/{asset}/transcript/revisions/{number}/restore", { params });
+      this.show(await ok(Promise.resolve(answered)), answered.response);
+    });
     await this.history();
   }
 
   private show(told: Transcript, response: Response): void {
+    if (told.revision < this.revision.value) return; // an answer that was overtaken
     this.tag = response.headers.get("ETag") ?? "";
     this.stale = false;
     batch(() => {
@@ -118,3 +135,6 @@ export class Wording {
     });
   }
 }
+
+const isSame = (some: readonly Line[], others: readonly Line[]): boolean =>
+  some.length === others.length && some.every((each, n) => each.text === others[n]!.text && each.start === others[n]!.start && each.end === others[n]!.end);
