@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Request, expect
+from playwright.sync_api import Page, Request, Response, Route, expect
 
 from acceptance.harness import write_tones
 
 from .conftest import Site
-from .test_page import MADE_WITHIN_MS, add, call, serious
+from .test_page import MADE_WITHIN_MS, add, call, first_of, had_its_turn, serious
 
 Tab = Callable[..., Page]
 PART = 8 << 20
-LINE_BYTES_PER_S = 6 << 20
+LINE_BYTES_PER_S = 4 << 20
 
 
 @pytest.fixture
@@ -66,11 +66,12 @@ class Parts:
     def __init__(self, page: Page) -> None:
         self.arrived: Counter[int] = Counter()
         self.cut: Counter[int] = Counter()
-        page.on("requestfinished", self._finished)
+        page.on("response", self._answered)
         page.on("requestfailed", self._failed)
 
-    def _finished(self, request: Request) -> None:
-        if number := self._number(request):
+    def _answered(self, response: Response) -> None:
+        number = self._number(response.request)
+        if number and response.status == 204:  # else it was refused, by a server that was about to go
             self.arrived[number] += 1
 
     def _failed(self, request: Request) -> None:
@@ -100,7 +101,7 @@ def on_a_slow_line(page: Page) -> Callable[[], None]:
 def until_some_has_arrived(page: Page, take: Path) -> None:
     page.locator("#files").set_input_files(take)
     row = page.get_by_role("list", name="Uploads").get_by_role("listitem")
-    expect(row).to_contain_text(re.compile(r"[3-6]\d %"), timeout=MADE_WITHIN_MS)
+    expect(row).to_contain_text(re.compile(r"[3-8]\d %"), timeout=MADE_WITHIN_MS)
 
 
 def test_an_upload_goes_on_when_the_server_comes_back_and_sends_at_most_a_part_again(
@@ -115,7 +116,8 @@ def test_an_upload_goes_on_when_the_server_comes_back_and_sends_at_most_a_part_a
     site.start()
     expect(link(shelf, take.stem)).to_be_visible(timeout=MADE_WITHIN_MS)
     parts = -(-take.stat().st_size // PART)
-    assert sorted(sent.arrived) == list(range(1, parts + 1))
+    # Of a part that was cut the server may have had all: its answer was lost, and it is not sent again.
+    assert sorted(sent.arrived | sent.cut) == list(range(1, parts + 1))
     assert set(sent.arrived.values()) == {1}, "what has arrived is not sent again"
     assert sum(sent.cut.values()) <= 1, "one part was on its way when the server went"
 
@@ -220,6 +222,69 @@ def test_filters_ask_the_server_and_count_what_it_finds(shelf: Page, tones: list
     assert serious(shelf) == []
 
 
+# ── answers and events that overtake each other ───────────────────────────────────────────────────────
+
+
+def hold(page: Page, pattern: str) -> list[Route]:
+    """The next request of this kind waits until it is let go on; what comes after it does not."""
+    held: list[Route] = []
+    page.route(re.compile(pattern), held.append, times=1)
+    return held
+
+
+def test_what_happened_before_the_events_could_be_heard_is_there_when_they_are(
+    site: Site, tab: Tab, shelf: Page, tones: list[Path]
+) -> None:
+    library = shelf.url.rsplit("/", 1)[1]
+    page = tab("/#/trash")
+    held = hold(page, r"/api/v1/events")
+    page.goto("about:blank")
+    page.goto(shelf.url)
+    expect(page.get_by_role("heading", name="Drop a song")).to_be_visible()  # the stream is not waited for
+    file: Any = {"name": "Late.wav", "mimeType": "audio/wav", "buffer": tones[0].read_bytes()}
+    assert page.request.post(f"{site.url}/api/v1/libraries/{library}/assets", multipart={"file": file}).ok
+    first_of(page, held).continue_()
+    expect(link(page, "Late")).to_be_visible()
+
+
+def test_a_list_that_is_slower_than_a_rating_does_not_take_it_back(shelf: Page, tones: list[Path]) -> None:
+    add(shelf, tones[0])
+    held = hold(shelf, r"/api/v1/libraries/[^/]+/assets\?.*sort=name")
+    shelf.get_by_label("Sort by").select_option("name")
+    route = first_of(shelf, held)
+    before = route.fetch()
+    shelf.get_by_role("group", name="Rating of Amber: 0 of 5").get_by_role("button", name="4 of 5").click()
+    rated = shelf.get_by_role("group", name="Rating of Amber: 4 of 5")
+    expect(rated).to_be_visible()
+    with shelf.expect_request_finished(lambda request: "sort=name" in request.url):
+        route.fulfill(response=before)
+    had_its_turn(shelf)
+    assert rated.is_visible()
+
+
+def test_suggestions_that_come_late_leave_the_chosen_one_chosen(shelf: Page, tones: list[Path]) -> None:
+    add(shelf, tones[0])
+    [asset] = call(shelf, "GET", f"api/v1/libraries/{shelf.url.rsplit('/', 1)[1]}/assets")["items"]
+    call(
+        shelf, "POST", "api/v1/assets/bulk", {"asset_ids": [asset["id"]], "op": "set", "add_tags": ["velvet"]}
+    )
+    field = shelf.get_by_role("combobox", name="Filter by tag")
+    field.focus()
+    shelf.keyboard.type("vel")
+    option = shelf.get_by_role("option", name="velvet")
+    expect(option).to_be_visible()
+    held = hold(shelf, r"/tags/suggest\?q=velv&")
+    shelf.keyboard.type("v")
+    route = first_of(shelf, held)
+    shelf.keyboard.press("ArrowDown")
+    expect(option).to_have_attribute("aria-selected", "true")
+    with shelf.expect_request_finished(lambda request: "q=velv&" in request.url):
+        route.continue_()
+    had_its_turn(shelf)
+    shelf.keyboard.press("Enter")
+    expect(shelf.get_by_role("button", name="Take away: velvet")).to_be_visible()
+
+
 # ── many at once, and the trash ───────────────────────────────────────────────────────────────────────
 
 
@@ -293,7 +358,9 @@ def test_cards_preview_and_help(shelf: Page, tones: list[Path]) -> None:
     expect(shelf.get_by_role("button", name="Stop Birch")).to_be_visible()
     shelf.get_by_role("button", name="Hear Amber").click()
     expect(shelf.get_by_role("button", name=re.compile("^Stop "))).to_have_count(1)
-    expect(shelf.get_by_role("button", name=re.compile("^Stop "))).to_have_count(0)  # it was heard to its end
+    expect(shelf.get_by_role("button", name=re.compile("^Stop "))).to_have_count(  # it was heard to its end
+        0, timeout=MADE_WITHIN_MS
+    )
     assert serious(shelf) == []
     shelf.keyboard.press("?")
     expect(shelf.get_by_role("dialog", name="Keys")).to_contain_text("mute, solo")

@@ -96,7 +96,7 @@ def separate(page: Page, asset: str, weights: str) -> dict[str, Any]:
     asked = {"model": f"demucs/{weights}", "inputs": [{"asset_id": asset}], "on_existing": "rerun"}
     job = call(page, "POST", "/jobs", asked)
     while job["finished_at"] is None:
-        job = call(page, "GET", f"/jobs/{job['id']}?wait_s=20")
+        job = call(page, "GET", f"/jobs/{job['id']}?wait_s=5")
     return dict(job)
 
 
@@ -115,6 +115,7 @@ def test_weights_are_fetched_with_progress_that_every_tab_sees_and_take_the_stan
 ) -> None:
     site.hub.files[HTDEMUCS] = SMALL
     site.hub.waits_after = len(SMALL) // 2
+    site.hub.asked.clear()
     page, other = models(tab), models(tab)
     note = page.get_by_role("complementary", name=re.compile("runs on a stand-in"))
     expect(note).to_contain_text("works with a small stand-in")

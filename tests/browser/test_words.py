@@ -12,11 +12,12 @@ from uuid import uuid4
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from acceptance.harness import write_tones
 
 from .conftest import Site
+from .test_page import first_of, had_its_turn
 
 Tab = Callable[..., Page]
 WORDS = [("Oh", 0.0, 0.9), ("yes", 0.9, 0.3), ("we", 2.0, 0.8), ("can", 2.5, 0.9), ("sing", 4.0, 0.9)]
@@ -145,6 +146,57 @@ def test_the_machine_s_words_come_back_from_the_revisions(page: Page) -> None:
     lyrics.get_by_role("button", name="Restore revision 1").click()
     expect(field(lyrics, 1)).to_have_value("Oh yes")
     expect(lyrics.get_by_role("list", name="Revisions")).to_contain_text("1 again")
+
+
+def test_a_line_that_is_saved_and_left_before_the_answer_is_saved_once(page: Page) -> None:
+    lyrics = edit(page)
+    held: list[Route] = []
+    saves: list[str] = []
+    page.on("request", lambda request: saves.append(request.url) if request.method == "PATCH" else None)
+    page.route("**/transcript", held.append, times=1)
+    field(lyrics, 1).fill("Oh yeah")
+    field(lyrics, 1).press("Enter")
+    lyrics.get_by_text("Revisions", exact=True).click()
+    first_of(page, held).continue_()
+    past = lyrics.get_by_role("list", name="Revisions").get_by_role("listitem")
+    expect(past.filter(has_text="edited")).to_have_count(1)
+    expect(past.filter(has_text="shown")).to_have_text(re.compile("^2"))
+    field(lyrics, 2).fill("we could")
+    field(lyrics, 2).press("Enter")
+    expect(past.filter(has_text="shown")).to_have_text(re.compile("^3"))
+    assert len(saves) == 2
+
+
+def test_an_answer_that_is_slower_than_a_later_one_is_not_shown_over_it(page: Page) -> None:
+    address = page.url.split("#")[0] + f"api/v1/assets/{page.evaluate('neuralib.track.id')}"
+    version = page.request.get(address).json()["version"]
+    held: list[Route] = []
+    page.route(address, held.append, times=1)
+    rename(page, address, "Before")
+    route = first_of(page, held)
+    before = route.fetch()
+    page.evaluate(
+        """(last) => {
+            const heard = new EventSource("/api/v1/events?last_event_id=0");
+            window.after = new Promise((done) => heard.addEventListener("asset.updated", (event) => {
+                if (JSON.parse(event.data).version === last) done(heard.close());
+            }));
+        }""",
+        version + 2,
+    )
+    rename(page, address, "After")
+    page.evaluate("window.after")
+    had_its_turn(page)
+    had_its_turn(page)
+    with page.expect_request_finished(lambda request: request.url == address):
+        route.fulfill(response=before)
+    had_its_turn(page)
+    expect(page.get_by_role("heading", level=1, name="After")).to_be_visible()
+
+
+def rename(page: Page, address: str, name: str) -> None:
+    headers = {"Content-Type": "application/merge-patch+json"}
+    assert page.request.patch(address, data={"name": name}, headers=headers).ok
 
 
 def test_who_saves_second_is_asked_whose_words_to_take(page: Page) -> None:
