@@ -73,12 +73,12 @@ class Stream:
                 yield told
 
     async def take(self, count: int) -> list[Told]:
-        async with asyncio.timeout(15), contextlib.aclosing(aiter(self)) as events:
+        async with asyncio.timeout(30), contextlib.aclosing(aiter(self)) as events:
             return [await anext(events) for _ in range(count)]
 
     async def rest(self) -> list[Told]:
         """All until the server ends the stream."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             return [told async for told in self]
 
 
@@ -255,7 +255,7 @@ async def test_an_event_that_redis_lost_is_told_all_the_same(
 
 
 async def test_a_quiet_stream_beats(api: Api) -> None:
-    async with opened(api, "/events") as stream, asyncio.timeout(10):
+    async with opened(api, "/events") as stream, asyncio.timeout(30):
         async for lines in stream.blocks():
             assert lines == [": hb"]
             break
@@ -268,7 +268,7 @@ async def test_an_owner_has_so_many_streams_and_gets_their_places_back(api: Api)
         refused = await api.get("/events")
         assert (refused.status, refused.code) == (429, "too-many-streams")
         assert refused.headers["Retry-After"]
-    async with asyncio.timeout(10):  # noticed at the next heartbeat
+    async with asyncio.timeout(30):  # noticed at the next heartbeat
         while True:
             with contextlib.suppress(AssertionError):
                 async with opened(api, "/events"):

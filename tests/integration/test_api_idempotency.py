@@ -233,7 +233,7 @@ async def test_while_the_first_is_carried_out_the_second_waits_for_it(
     api: Api, services: Services, owner: UUID, song: str, key: dict[str, str]
 ) -> None:
     waiting = asyncio.create_task(api.post("/jobs", echo(song), headers={**key, "Prefer": "wait=20"}))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (made := await job_ids(api)):
             pass
     got = await api.post("/jobs", echo(song), headers=key)
@@ -328,7 +328,7 @@ async def test_a_server_that_stops_gives_the_key_back(
             Api(await first.enter_async_context(listening(hasty, owner, "127.0.0.1", 0)))
         )
         cut = asyncio.create_task(api.post("/jobs", echo(song), headers={**key, "Prefer": "wait=60"}))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (made := await job_ids(api)):
                 pass
         cut.cancel()
@@ -482,7 +482,7 @@ async def test_while_an_upload_comes_in_the_same_one_waits(
 
     headers = {**key, "Content-Type": sent["type"]}
     first = asyncio.create_task(api.post(f"/libraries/{library}/assets", data=slowly(), headers=headers))
-    async with asyncio.timeout(10), services.db.statements() as db:
+    async with asyncio.timeout(30), services.db.statements() as db:
         while await rows.find(db, Key(owner, "upload_assets", key["Idempotency-Key"])) is None:
             pass
     got = await send(sent)

@@ -80,7 +80,7 @@ async def test_a_single_user_has_no_rate(settings: Settings) -> None:
 
 SLOW = {
     "idle_connection_s": 0.4,
-    "idle_body_s": 0.4,
+    "idle_body_s": 1.0,  # a busy machine may take so long between two pieces that come together
     "idle_read_s": 0.4,
     "body_bytes_per_s": 1000,
 }
@@ -116,7 +116,7 @@ async def connected(
 async def test_a_connection_that_brings_no_whole_head_is_closed(settings: Settings, sent: bytes) -> None:
     async with served(settings, limits=SLOW) as (url, _), connected(url) as (reader, writer):
         writer.write(sent)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while await reader.read(1000):
                 pass
 
@@ -130,7 +130,7 @@ async def test_a_head_that_comes_byte_by_byte_is_not_waited_for(settings: Settin
                 await asyncio.sleep(0.05)
 
         dripping = asyncio.create_task(trickle())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert await reader.read(1000) == b""
         dripping.cancel()
         await asyncio.wait([dripping])
@@ -147,7 +147,7 @@ async def test_an_upload_that_trickles_is_dropped(settings: Settings) -> None:
                 await asyncio.sleep(0.05)
 
         form = {"Content-Type": "multipart/form-data; boundary=B"}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             got = await api.post(f"/libraries/{library}/assets", data=trickle(), headers=form)
         assert (got.status, got.code) == (408, "request-timeout")
         assert "1000 bytes" in got.json["detail"]
@@ -162,7 +162,7 @@ async def test_a_client_that_takes_nothing_is_cut_off(settings: Settings, what: 
         async with connected(url, receive=4096) as (reader, writer):
             writer.write(one if what == "content" else one * 200)
             before = await until_it_stands_still(reader)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 total = len(before)
                 with contextlib.suppress(ConnectionResetError):
                     while chunk := await reader.read(1 << 16):
@@ -173,7 +173,7 @@ async def test_a_client_that_takes_nothing_is_cut_off(settings: Settings, what: 
 
 async def until_it_stands_still(reader: asyncio.StreamReader) -> bytes:
     """Read the first bytes, then nothing for longer than the server waits."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         first = await reader.read(100)
     await asyncio.sleep(1.2)
     return first

@@ -24,7 +24,7 @@ from neuralib.services import Services, open_services
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-IDLE_S = 0.3
+IDLE_S = 1.0
 TOKEN = "a token of sixteen characters or more"
 
 

@@ -22,6 +22,8 @@ from neuralib.embedded import Program, Stores, describe, run_stores
 from neuralib.embedded.programs import find_valkey, owner_of, within_reach
 from neuralib.errors import ConfigurationError, DataDirIncompatible, DataDirInUse
 
+WITHIN_S = 30.0
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
 
 # The other process of these tests: starts the stores, says where they are, waits to be killed.
@@ -83,13 +85,13 @@ def up() -> Iterator[Callable[[Path], subprocess.Popen[str]]]:
     yield start
     for process in started:
         process.kill()
-        process.wait(10)
+        process.wait(WITHIN_S)
         assert process.stdout is not None
         process.stdout.close()
 
 
 def wait_for_the_end(folder: Path) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + WITHIN_S
     while living(folder):
         assert time.monotonic() < deadline, "servers were left behind"
         time.sleep(0.02)
@@ -135,7 +137,7 @@ def keeper(data: Path) -> int:
 async def write(database_url: str) -> UUID:
     """Write a row that no other test has; give its value."""
     value = uuid4()
-    connection = await asyncpg.connect(database_url, timeout=5)
+    connection = await asyncpg.connect(database_url, timeout=WITHIN_S)
     try:
         await connection.execute("CREATE TABLE IF NOT EXISTS kept (value uuid)")
         await connection.execute("INSERT INTO kept VALUES ($1)", value)
@@ -145,7 +147,7 @@ async def write(database_url: str) -> UUID:
 
 
 async def has(stores: Stores, *values: UUID) -> bool:
-    connection = await asyncpg.connect(stores.database_url, timeout=5)
+    connection = await asyncpg.connect(stores.database_url, timeout=WITHIN_S)
     try:
         return {*values} <= {row["value"] for row in await connection.fetch("SELECT value FROM kept")}
     finally:
@@ -159,7 +161,7 @@ async def test_what_was_written_is_there_after_a_restart(data: Path):
         await arq.set("kept", "yes")
         await arq.aclose()
         with pytest.raises(asyncpg.InvalidPasswordError):
-            await asyncpg.connect(stores.database_url.replace("postgres:", "postgres:not"), timeout=5)
+            await asyncpg.connect(stores.database_url.replace("postgres:", "postgres:not"), timeout=WITHIN_S)
     assert living(data) == set()
     assert (data / "secrets").stat().st_mode & 0o777 == 0o600
 
@@ -180,7 +182,7 @@ async def test_another_process_is_told_who_uses_the_directory(data: Path, up):
     async with run_stores(data):
         second = up(data)
         assert said(second).startswith(f"data-dir-in-use process {os.getpid()} uses ")
-        assert second.wait(5) == 0
+        assert second.wait(WITHIN_S) == 0
 
 
 async def test_killing_us_stops_the_servers_and_the_next_start_finds_every_row(data: Path, up):
@@ -188,19 +190,19 @@ async def test_killing_us_stops_the_servers_and_the_next_start_finds_every_row(d
     database_url, _ = said(first).split()
     row = await write(database_url)
     first.kill()
-    first.wait(5)
+    first.wait(WITHIN_S)
     # At once, while the servers are still on their way down.
     async with run_stores(data) as stores:
         assert await has(stores, row)
     second = up(data)
     said(second)
     second.kill()
-    second.wait(5)
+    second.wait(WITHIN_S)
 
     async def gone() -> bool:
         return not living(data)
 
-    await until(gone, within=5)
+    await until(gone, within=WITHIN_S)
 
 
 async def test_orphaned_servers_are_replaced_when_everything_else_was_killed(data: Path, up):
@@ -210,7 +212,7 @@ async def test_orphaned_servers_are_replaced_when_everything_else_was_killed(dat
     orphans = servers(data)
     os.kill(keeper(data), signal.SIGKILL)
     process.kill()
-    process.wait(5)
+    process.wait(WITHIN_S)
     assert set(orphans) <= living(data)
     async with run_stores(data) as stores:
         assert await has(stores, row)
@@ -219,7 +221,7 @@ async def test_orphaned_servers_are_replaced_when_everything_else_was_killed(dat
         second = await write(stores.database_url)
         for pid in (keeper(data), *servers(data)):
             os.kill(pid, signal.SIGKILL)
-        await asyncio.wait_for(stores.lost.wait(), 5)
+        await asyncio.wait_for(stores.lost.wait(), WITHIN_S)
     # A pid that is now somebody else's: ours.
     pidfile = data / "postgres/postmaster.pid"
     pidfile.write_text("\n".join([str(os.getpid()), *pidfile.read_text().split("\n")[1:]]))
@@ -241,7 +243,7 @@ async def test_a_server_that_dies_is_restarted_where_it_was(data: Path):
             except (OSError, asyncpg.PostgresError, redis.ConnectionError):
                 return False
 
-        await until(answers, within=10)
+        await until(answers, within=WITHIN_S)
         assert not set(dead) & set(servers(data))
         assert not stores.lost.is_set()
 
@@ -276,10 +278,10 @@ async def test_a_first_start_that_was_cut_short_begins_anew(fresh: Path, up):
         return not living(fresh)
 
     killed = up(fresh)
-    await until(begun, within=30)
+    await until(begun, within=WITHIN_S)
     killed.kill()
-    killed.wait(5)
-    await until(gone, within=5)
+    killed.wait(WITHIN_S)
+    await until(gone, within=WITHIN_S)
     shutil.rmtree(half_made)
 
     async def start() -> UUID:
@@ -287,11 +289,11 @@ async def test_a_first_start_that_was_cut_short_begins_anew(fresh: Path, up):
             return await write(stores.database_url)
 
     cancelled = asyncio.create_task(start())
-    await until(begun, within=30)
+    await until(begun, within=WITHIN_S)
     cancelled.cancel()
     with pytest.raises(asyncio.CancelledError):
         await cancelled
-    await until(gone, within=5)
+    await until(gone, within=WITHIN_S)
 
     row = await start()
     async with run_stores(fresh) as stores:

@@ -775,7 +775,7 @@ async def test_a_library_that_goes_while_a_job_is_submitted_is_not_found(
 
 async def waiting_for_a_lock(services: Services) -> None:
     """Returns once some statement waits for another transaction."""
-    async with asyncio.timeout(10), services.db.statements() as db:
+    async with asyncio.timeout(30), services.db.statements() as db:
         while not await db.raw.fetchval("select exists (select from pg_locks where not granted)"):
             pass
 

@@ -90,11 +90,11 @@ async def test_two_that_migrate_at_once_do_it_once(url: str) -> None:
 
 async def test_waiting_for_another_that_migrates_takes_as_long_as_it_takes(url: str) -> None:
     """Not the seconds after which requests give up."""
-    async with open_database(url, size=1) as one, open_database(url, size=1, timeout_s=0.3) as hasty:
+    async with open_database(url, size=1) as one, open_database(url, size=1, timeout_s=1.0) as hasty:
         async with one.transaction() as tx:
             await tx.raw.execute("select pg_advisory_xact_lock($1)", 0x6E6C_6962)
             waiting = asyncio.create_task(migrate(hasty))
-            done, _ = await asyncio.wait([waiting], timeout=1.0)
+            done, _ = await asyncio.wait([waiting], timeout=1.5)
             assert not done
         assert await waiting == ALL
 
