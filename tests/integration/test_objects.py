@@ -169,13 +169,14 @@ async def test_a_cancelled_caller_waits_for_the_thread_that_has_the_file():
 
 
 async def test_a_silent_server_is_given_up_in_time():
+    one_piece, in_parts = noise(7 * MIB), noise(17 * MIB)
     async with silent_server() as url, nobody(url) as store:
         began = time.monotonic()
         errors = await asyncio.gather(
             store.check(),
             store.put("small", chunked(b"small")),
-            store.put("one-piece", chunked(noise(7 * MIB))),
-            store.put("in-parts", chunked(noise(17 * MIB))),
+            store.put("one-piece", chunked(one_piece)),
+            store.put("in-parts", chunked(in_parts)),
             stored(store, "key"),
             store.delete("key"),
             anext(store.list("key")),
