@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Request, Response, Route, expect
+from playwright.sync_api import Page, Request, Response, expect
 
 from acceptance.harness import write_tones
 
 from .conftest import Site
-from .test_page import MADE_WITHIN_MS, add, call, first_of, had_its_turn, serious
+from .test_page import MADE_WITHIN_MS, add, call, first_of, had_its_turn, hold, serious
 
 Tab = Callable[..., Page]
 PART = 8 << 20
@@ -223,13 +223,6 @@ def test_filters_ask_the_server_and_count_what_it_finds(shelf: Page, tones: list
 
 
 # ── answers and events that overtake each other ───────────────────────────────────────────────────────
-
-
-def hold(page: Page, pattern: str) -> list[Route]:
-    """The next request of this kind waits until it is let go on; what comes after it does not."""
-    held: list[Route] = []
-    page.route(re.compile(pattern), held.append, times=1)
-    return held
 
 
 def test_what_happened_before_the_events_could_be_heard_is_there_when_they_are(

@@ -58,6 +58,17 @@ def asked_for(page: Page, button: str, region: Locator) -> Locator:
     return region
 
 
+def hold(page: Page, pattern: str) -> list[Route]:
+    """The next request of this kind waits until it is let go on; what comes after it does not."""
+    held: list[Route] = []
+
+    def take(route: Route) -> None:
+        held.append(route)
+
+    page.route(re.compile(pattern), take, times=1)
+    return held
+
+
 def first_of(page: Page, held: list[Any]) -> Any:
     """What a route has taken, once it has."""
     deadline = time.monotonic() + MADE_WITHIN_MS / 1000

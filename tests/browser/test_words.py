@@ -12,12 +12,12 @@ from uuid import uuid4
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, expect
 
 from acceptance.harness import write_tones
 
 from .conftest import Site
-from .test_page import first_of, had_its_turn
+from .test_page import first_of, had_its_turn, hold
 
 Tab = Callable[..., Page]
 WORDS = [("Oh", 0.0, 0.9), ("yes", 0.9, 0.3), ("we", 2.0, 0.8), ("can", 2.5, 0.9), ("sing", 4.0, 0.9)]
@@ -150,10 +150,9 @@ def test_the_machine_s_words_come_back_from_the_revisions(page: Page) -> None:
 
 def test_a_line_that_is_saved_and_left_before_the_answer_is_saved_once(page: Page) -> None:
     lyrics = edit(page)
-    held: list[Route] = []
     saves: list[str] = []
     page.on("request", lambda request: saves.append(request.url) if request.method == "PATCH" else None)
-    page.route("**/transcript", held.append, times=1)
+    held = hold(page, "/transcript$")
     field(lyrics, 1).fill("Oh yeah")
     field(lyrics, 1).press("Enter")
     lyrics.get_by_text("Revisions", exact=True).click()
@@ -170,8 +169,7 @@ def test_a_line_that_is_saved_and_left_before_the_answer_is_saved_once(page: Pag
 def test_an_answer_that_is_slower_than_a_later_one_is_not_shown_over_it(page: Page) -> None:
     address = page.url.split("#")[0] + f"api/v1/assets/{page.evaluate('neuralib.track.id')}"
     version = page.request.get(address).json()["version"]
-    held: list[Route] = []
-    page.route(address, held.append, times=1)
+    held = hold(page, f"{re.escape(address)}$")
     rename(page, address, "Before")
     route = first_of(page, held)
     before = route.fetch()
