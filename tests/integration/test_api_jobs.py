@@ -191,7 +191,7 @@ async def test_a_look_that_waits_returns_when_the_state_changes(
     api: Api, song: str, services: Services, owner: UUID
 ) -> None:
     job = (await api.post("/jobs", echo(song))).json["id"]
-    look = asyncio.create_task(api.get(f"/jobs/{job}?wait_s=20"))
+    look = asyncio.create_task(api.get(f"/jobs/{job}?wait_s=60"))
     await until_somebody_listens(services, owner)
     await jobs.cancel(services, owner, UUID(job))
     async with asyncio.timeout(30):
@@ -202,14 +202,14 @@ async def test_a_look_that_waits_returns_when_the_state_changes(
 async def test_a_submission_may_wait_for_the_end(
     api: Api, song: str, services: Services, owner: UUID
 ) -> None:
-    waiting = asyncio.create_task(api.post("/jobs", echo(song), headers={"Prefer": "respond-async, wait=20"}))
+    waiting = asyncio.create_task(api.post("/jobs", echo(song), headers={"Prefer": "respond-async, wait=60"}))
     await until_somebody_listens(services, owner)
     (made,) = (await api.get("/jobs")).json["items"]
     await finish(services, owner, made["id"])
     async with asyncio.timeout(30):
         got = await waiting
     assert (got.status, got.json["state"]) == (200, "succeeded")
-    assert got.headers["Preference-Applied"] == "wait=20"
+    assert got.headers["Preference-Applied"] == "wait=60"
 
 
 async def test_a_wait_that_runs_out_tells_how_it_stands(api: Api, song: str) -> None:
