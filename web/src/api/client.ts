@@ -11,8 +11,14 @@ export type ModelCard = Schemas["ModelCard"];
 export type Me = Schemas["Me"];
 export type ProblemBody = Partial<Schemas["Problem"]>;
 
+const ANSWER_MS = 60_000;
+
+/** One that never ends would hold up whatever waits for it. */
+const bounded = (request: Request): Promise<Response> => fetch(request, { signal: AbortSignal.any([request.signal, AbortSignal.timeout(ANSWER_MS)]) });
+
 export const api = createClient<paths>({
   baseUrl: "/",
+  fetch: bounded,
   credentials: "same-origin",
   querySerializer: { array: { style: "form", explode: false } },
 });

@@ -98,7 +98,8 @@ export async function older(): Promise<void> {
 function hear(told: Told): void {
   if (told.type === "job.progress") {
     const job = jobs.value.get(String(told.job_id));
-    if (job && isActive(job)) put({ ...job, state: job.state === "queued" ? "running" : job.state, progress: told as unknown as NonNullable<Job["progress"]> });
+    const isOver = job?.state === "queued" && Number(told.attempt) <= job.attempt; // it goes back to its queue meanwhile
+    if (job && isActive(job) && !isOver) put({ ...job, state: job.state === "queued" ? "running" : job.state, progress: told as unknown as NonNullable<Job["progress"]> });
   } else if (told.type.startsWith("job.")) {
     const job = told.job as Job;
     const before = jobs.value.get(job.id);
