@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -140,6 +140,29 @@ def drum_part(song: Song, rng: Rng) -> list[Hit]:
         for step, piece, velocity in groove.bar(bar, rng):
             when = max(0.0, song.time(bar, step) + float(rng.normal(0, groove.human)))
             hits.append(Hit(when, piece, float(np.clip(velocity * rng.uniform(0.85, 1.1), 0.05, 1))))
+    return sorted(hits)
+
+
+def percussion_part(song: Song, pieces: Sequence[str], rng: Rng) -> list[Hit]:
+    """Hands and sticks: a pattern of a bar or two for each of the pieces, varied a little from bar to bar."""
+    hits: list[Hit] = []
+    human = float(rng.uniform(0, 0.012))
+    for piece in pieces:
+        length = int(rng.choice([8, 16, 16, 32]))
+        odds = rng.choice([0.15, 0.3, 0.5, 0.9]) * np.where(
+            np.arange(length) % 4 == 0, 1.0, rng.uniform(0.3, 1.2)
+        )
+        velocities = np.where(rng.uniform(size=length) < odds, rng.uniform(0.35, 1.0, length), 0.0)
+        for bar in range(len(song.chords)):
+            if not song.plays("drums", bar):
+                continue
+            for step in range(16):
+                velocity = float(velocities[(16 * bar + step) % length])
+                if rng.uniform() < 0.04:
+                    velocity = float(rng.uniform(0.2, 0.7)) if not velocity else 0.0
+                if velocity:
+                    when = max(0.0, song.time(bar, step) + float(rng.normal(0, human)))
+                    hits.append(Hit(when, piece, float(np.clip(velocity * rng.uniform(0.85, 1.1), 0.05, 1))))
     return sorted(hits)
 
 

@@ -144,6 +144,56 @@ def render_drums(song: Song, sounds: Sounds, rng: Rng, frames: int) -> Audio:
     return squash(x, rng) if rng.uniform() < 0.5 else x
 
 
+def _loud(x: Audio) -> Audio:
+    return (x / (np.abs(x).max() + 1e-6)).astype(np.float32)
+
+
+def render_percussion(song: Song, rng: Rng, frames: int) -> Audio:
+    """Two to six percussion instruments: a soundfont's, or recorded strokes at pitches of their own."""
+    count = int(rng.integers(2, 7))
+    if rng.uniform() < 0.45:
+        notes = {str(n): int(n) for n in rng.choice(sources.PERCUSSION_NOTES, count, replace=False)}
+        hits = compose.percussion_part(song, list(notes), rng)
+        played = [Note(h.start, 0.2, notes[h.piece], h.velocity) for h in hits]
+        font = sources.TRAIN.fonts[rng.integers(len(sources.TRAIN.fonts))]
+        return sources.play_midi(font, 0, played, frames, drums=True)
+    names = [str(n) for n in rng.choice(sources.PERCUSSION, count, replace=False)]
+    strokes = {
+        n: sources.repitch(sources.sample(n), 2 ** float(rng.uniform(-0.7, 0.7))).mean(axis=0) for n in names
+    }
+    places = {n: (float(rng.uniform(0.4, 1)), float(rng.uniform(-0.6, 0.6))) for n in names}
+    out = np.zeros((2, frames), dtype=np.float32)
+    for hit in compose.percussion_part(song, names, rng):
+        begin, (gain, pan) = int(hit.start * RATE), places[hit.piece]
+        shot = strokes[hit.piece][: max(frames - begin, 0)] * np.float32(hit.velocity * gain)
+        for side, share in enumerate((0.5 - pan / 2, 0.5 + pan / 2)):
+            out[side, begin : begin + shot.size] += shot * np.float32(share**0.5)
+    return out
+
+
+def worn(x: Audio, rng: Rng) -> Audio:
+    """Drums as breaks are found on records: a room, pressed hard, driven, heavy below, dull above; each at random."""
+    if rng.uniform() < 0.5:
+        x = reverb(x, rng, float(rng.uniform(0.1, 0.5)))
+    for _ in range(int(rng.integers(1, 3))):
+        x = squash(x, rng)
+    if rng.uniform() < 0.5:
+        peak = float(np.abs(x).max()) + 1e-6
+        x = synth.drive(x / peak, float(rng.uniform(0.5, 6))) * np.float32(peak)
+    if rng.uniform() < 0.6:  # louder below 40 to 150 Hz, up to far louder than all above
+        low = signal.sosfilt(signal.butter(2, rng.uniform(40, 150), fs=RATE, output="sos"), x)
+        if rng.uniform() < 0.4:  # and ringing on, as rooms and subs do
+            low = signal.lfilter([0.02], [1, -0.9998], np.abs(low)) * signal.sosfilt(
+                signal.butter(2, [25, rng.uniform(45, 80)], "bandpass", fs=RATE, output="sos"),
+                np.repeat(rng.standard_normal((1, x.shape[1])), 2, axis=0),
+            )
+            low = low / (np.sqrt((low**2).mean()) + 1e-9) * np.sqrt((x**2).mean())
+        x = x + np.float32(10 ** (rng.uniform(-12, 10) / 20)) * low
+    if rng.uniform() < 0.3:
+        x = signal.sosfilt(signal.butter(2, rng.uniform(3500, 11000), fs=RATE, output="sos"), x)
+    return np.asarray(x, dtype=np.float32)
+
+
 def _sampled_bass(notes: list[Note], sounds: Sounds, rng: Rng, frames: int) -> Audio:
     name = str(rng.choice(list(sounds.basses)))
     shot, root = sources.sample(name), sounds.basses[name]
@@ -295,6 +345,11 @@ def render_alone(stem: str, index: int, banks: Path) -> NDArrayInt16:
     song, frames = compose.plan(rng, SECONDS), int(SECONDS * RATE)
     if stem == "drums":
         x = render_drums(song, sources.ALONE, rng, frames)
+        if rng.uniform() < 0.4:  # percussion, with the kit behind it or without
+            kit = float(rng.choice([0.0, 0.0, 0.3, 0.8]))
+            x = np.float32(kit) * _loud(x) + _loud(render_percussion(song, rng, frames))
+        if rng.uniform() < 0.45:
+            x = worn(x, rng)
     elif stem == "bass":
         x, _ = render_bass(song, sources.ALONE, rng, frames)
     elif stem == "other":

@@ -21,6 +21,7 @@ from synth import RATE, Audio, Note
 
 SAMPLES = Path(os.environ.get("MINI_SONIC_PI", "/usr/share/sonic-pi/samples"))
 LOOPS = Path(os.environ.get("MINI_SUPERSONIC", "npm/package/samples"))
+KITS_OF_HYDROGEN = Path(os.environ.get("MINI_HYDROGEN", "/usr/share/hydrogen/data/drumkits"))
 SCRATCH = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
 
 
@@ -99,22 +100,64 @@ TRAIN = Sounds(
     synthesis=0.5,
 )  # fmt: skip
 
+_RUMPF = {
+    "kick": ("06-38", "06-46", "07-18", "07-20"), "snare": ("01-21", "06-25"), "clap": ("01-26",),
+    "hat": ("09-10", "06-28"), "open": ("08-31",), "ride": ("06-40", "08-20", "06-30"), "crash": ("06-43",),
+    "low": ("08-17",), "mid": ("08-18",), "high": ("08-19", "08-32"), "rim": ("09-12",),
+}  # fmt: skip
+"""Pieces of a recorded kit: which of its files they are."""
+_RUMPF_FILES = {
+    piece: tuple(f"rumpf_kit_z01_h2/beats_{number}" for number in numbers)
+    for piece, numbers in _RUMPF.items()
+}
+_HATS = (
+    "bdu", "cab", "cats", "gem", "gnu", "gump", "hier", "len", "mess", "metal", "noiz", "psych", "raw", "sci", "snap",
+    "star", "tap", "yosh", "zan", "zap", "zild",
+)  # fmt: skip
+
 ALONE = replace(
     TRAIN,
-    snares=(*TRAIN.snares, "elec_filt_snare"),
+    loops={**TRAIN.loops, "loop_compus": 16, "loop_electric": 4},
+    kicks=(*TRAIN.kicks, "bd_chip", "bd_jazz", *_RUMPF_FILES["kick"] * 2, "Audiophob/86335__zgump__tom-0105"),
+    snares=(
+        *TRAIN.snares, "elec_filt_snare", *_RUMPF_FILES["snare"] * 3,
+        "Audiophob/25671__walter-odington__garage-city-snare-snappy", "Audiophob/124382__cubix__8bit-snare",
+    ),
     pieces={
-        "hat": ("drum_cymbal_closed", "drum_cymbal_pedal", "elec_tick", "elec_cymbal"),
-        "open": ("drum_cymbal_open", "drum_splash_soft", "elec_cymbal"),
-        "ride": ("drum_cymbal_soft", "drum_cymbal_open"),
-        "crash": ("drum_cymbal_hard", "drum_splash_hard"),
-        "low": ("drum_tom_lo_hard", "drum_tom_lo_soft", "elec_fuzz_tom", "tabla_ghe1"),
-        "mid": ("drum_tom_mid_hard", "drum_tom_mid_soft", "tabla_na", "elec_wood"),
-        "high": ("drum_tom_hi_hard", "drum_tom_hi_soft", "tabla_tas1", "drum_cowbell"),
-        "rim": ("elec_wood", "perc_till", "elec_pop", "tabla_te1"),
-        "shaker": ("elec_tick", "glitch_perc1", "glitch_perc3"),
+        "clap": (*_RUMPF_FILES["clap"], "Audiophob/29800__stomachache__3"),
+        "hat": ("drum_cymbal_closed", "drum_cymbal_pedal", "elec_tick", "elec_cymbal", *_RUMPF_FILES["hat"] * 2,
+                *(f"hat_{name}" for name in _HATS), "Audiophob/116973__cbeeching__hat-light",
+                "Audiophob/156272__dayvonjersen__fxshake5", "tbd_perc_hat"),
+        "open": ("drum_cymbal_open", "drum_splash_soft", "elec_cymbal", *_RUMPF_FILES["open"],
+                 "Audiophob/104227__minorr__hhat-paiste-302-14-open-p"),
+        "ride": ("drum_cymbal_soft", "drum_cymbal_open", "ride_tri", "ride_via", *_RUMPF_FILES["ride"]),
+        "crash": ("drum_cymbal_hard", "drum_splash_hard", *_RUMPF_FILES["crash"],
+                  "Audiophob/124101__connersaw8__crash"),
+        "low": ("drum_tom_lo_hard", "drum_tom_lo_soft", "elec_fuzz_tom", "tabla_ghe1", *_RUMPF_FILES["low"],
+                "Audiophob/99930__menegass__noise-tom0"),
+        "mid": ("drum_tom_mid_hard", "drum_tom_mid_soft", "tabla_na", "elec_wood", *_RUMPF_FILES["mid"],
+                "Audiophob/99931__menegass__noise-tom1"),
+        "high": ("drum_tom_hi_hard", "drum_tom_hi_soft", "tabla_tas1", "drum_cowbell", *_RUMPF_FILES["high"],
+                 "Audiophob/101450__menegass__tomh"),
+        "rim": ("elec_wood", "perc_till", "elec_pop", "tabla_te1", *_RUMPF_FILES["rim"], "tbd_perc_tap_1",
+                "Audiophob/16336__sstokes__ss-ht-crunchtime"),
+        "shaker": ("elec_tick", "glitch_perc1", "glitch_perc3", "tbd_perc_tap_2", "tbd_perc_blip"),
     },
 )  # fmt: skip
-"""For stems that are rendered alone: more of the same set's recorded drums."""
+"""For stems that are rendered alone: more recorded drums than whole songs have."""
+PERCUSSION_NOTES = (54, 56, 58, *range(60, 82))
+"""What General MIDI's drum channel has beside a kit: tambourine, bongos, congas, timbales, claves and more."""
+PERCUSSION = (
+    *(f"tabla_{name}" for name in (
+        "dhec", "ghe1", "ghe2", "ghe3", "ghe4", "ghe5", "ghe6", "ghe7", "ghe8", "ke1", "ke2", "ke3", "na", "na_o", "na_s",
+        "re", "tas1", "tas2", "tas3", "te1", "te2", "te_m", "te_ne", "tun1", "tun2", "tun3")),
+    *(f"elec_{name}" for name in ("wood", "tick", "pop", "plip", "blip", "blip2", "bong", "flip", "twip", "fuzz_tom")),
+    *(f"drum_tom_{name}" for name in ("hi_hard", "hi_soft", "mid_hard", "mid_soft", "lo_hard", "lo_soft")),
+    *(f"glitch_perc{n}" for n in range(1, 6)), "drum_cowbell", "perc_bell", "perc_bell2", "perc_till", "perc_snap",
+    "tbd_perc_blip", "tbd_perc_hat", "tbd_perc_tap_1", "tbd_perc_tap_2",
+    *(file for files in _RUMPF_FILES.values() for file in files),
+)  # fmt: skip
+"""Recorded strokes that training may hear at any pitch."""
 
 HELD_OUT = Sounds(
     fonts=(TIM,),
@@ -130,9 +173,10 @@ HELD_OUT = Sounds(
 
 @functools.lru_cache(maxsize=128)
 def sample(name: str) -> Audio:
-    """One of the CC0 samples as float32 (2, frames) at RATE, peak 1."""
-    folder = LOOPS if name.startswith("arovane") else SAMPLES
-    data, rate = soundfile.read(folder / f"{name}.flac", dtype="float32", always_2d=True)
+    """One of the samples as float32 (2, frames) at RATE, peak 1. `name` may say of which kit: rumpf_kit_z01_h2/beats_01-21."""
+    folder = next(f for f in (SAMPLES, LOOPS, KITS_OF_HYDROGEN) if next(f.glob(f"{name}.*"), None))
+    path = next(p for p in sorted(folder.glob(f"{name}.*")) if p.suffix in {".flac", ".wav"})
+    data, rate = soundfile.read(path, dtype="float32", always_2d=True)
     if rate != RATE:
         data = soxr.resample(data, rate, RATE)
     stereo = np.repeat(data, 2, axis=1) if data.shape[1] == 1 else data[:, :2]

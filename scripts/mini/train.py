@@ -61,7 +61,7 @@ class Songs:
     def _take(self, stem: int, rng: Rng, frames: int) -> Audio:
         """`frames` of a stem of any song, or of the stems that were rendered alone."""
         alone = self.alone[STEMS[stem]]
-        if alone and rng.uniform() < 0.5:
+        if alone and rng.uniform() < (0.75 if STEMS[stem] == "drums" else 0.5):
             data = alone[int(rng.integers(len(alone)))]
         else:
             data = self.songs[int(rng.integers(len(self.songs)))][stem]
@@ -115,14 +115,20 @@ def sharpened(x: Audio, amount: float) -> Audio:
 
 
 def colours(size: int, bins: int, rng: Rng) -> Stack:
-    """(size, 4, bins): what stems are multiplied by: level, sign, often a tilt and two broad peaks or dips."""
+    """(size, 4, bins): what stems are multiplied by: level, sign, often a tilt and two broad peaks or dips; drums
+    heavy below."""
     octaves = np.log2(np.maximum(np.arange(bins), 0.5) * RATE / 2 / bins)
     shape = (size, len(STEMS), 1)
     tilt = rng.normal(0, 1.0, shape).clip(-2, 2) * (octaves - np.log2(PIVOTS)[:, None]).clip(-4, 4)
     for _ in range(2):
         centre, width = rng.uniform(6, 13.5, shape), rng.uniform(0.4, 1.6, shape)
         tilt = tilt + rng.uniform(-6, 6, shape) * np.exp(-(((octaves - centre) / width) ** 2))
-    level = rng.uniform(-6, 4, shape) + tilt * (rng.uniform(size=shape) < 0.6)
+    tilt = tilt * (rng.uniform(size=shape) < 0.6)
+    # Drums often weigh most where basses are: breaks from records, booming kicks.
+    heavy = rng.uniform(2, 14, (size, 1)) * (rng.uniform(size=(size, 1)) < 0.3)
+    corner = np.log2(rng.uniform(45, 150, (size, 1)))
+    tilt[:, STEMS.index("drums")] += heavy / (1 + 2 ** (3 * (octaves - corner))) - heavy / 2
+    level = rng.uniform(-6, 4, shape) + tilt
     sign = rng.choice([-1, 1], shape) * (rng.uniform(size=shape) > 0.06)
     return (sign * 10 ** (level / 20)).astype(np.float32)
 

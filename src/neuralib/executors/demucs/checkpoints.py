@@ -152,7 +152,7 @@ CHECKPOINTS = (
         sources=(
             Bundled(
                 Path(__file__).parents[1] / "bundled" / "hdemucs_mini.safetensors",
-                sha256="ff47ef99072c9d854d3bf5eeb03e7dab5442703c8458ee20ba4ae3c0e3ec44c9",
+                sha256="3289822a1dfb6060ed01008c50282e05b4937d184c17238fd1c603c416408ee2",
             ),
         ),
         details=Shape(segment=Fraction(3), fixed=False).details,
