@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import numpy as np
 import soundfile
 
+from crew import at_work
 from neuralib import assets, jobs, libraries, runs
 from neuralib.db import events as event_rows
 from neuralib.db import jobs as job_rows
@@ -24,7 +25,6 @@ from neuralib.pipelines import Pipeline, Step, Takes
 from neuralib.runs import RunRequest, RunView
 from neuralib.services import Services
 from neuralib.weights import Resolver
-from neuralib.worker import Worker
 
 RATE = 8000
 WITHIN_S = 30.0
@@ -125,14 +125,8 @@ class Lab:
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         services = self.services
-        worker = Worker(services, services.registry.names, Resolver(self.folder, offline=True))
-        task = asyncio.create_task(worker.run())
-        try:
+        async with at_work(services, services.registry.names, Resolver(self.folder, offline=True)):
             yield
-        finally:
-            worker.stop(0.0)
-            async with asyncio.timeout(WITHIN_S):
-                await task
 
     async def start(self, track: UUID, pipeline: Pipeline = PIPELINE, **more: Any) -> RunView:
         return await runs.start(self.services, self.owner, pipeline, RunRequest(track, **more))

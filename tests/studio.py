@@ -1,6 +1,5 @@
 """A studio over HTTP: an API, a worker, and a song whose stems add up to it to the last bit."""
 
-import asyncio
 import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ import numpy as np
 import soundfile
 
 from api_client import Api, Got
+from crew import at_work
 from neuralib.api import listening
 from neuralib.executors import (
     AudioInfo,
@@ -28,9 +28,7 @@ from neuralib.executors import (
 from neuralib.executors.registry import Plugin, Registry
 from neuralib.services import Services
 from neuralib.weights import Resolver
-from neuralib.worker import Worker
 
-WITHIN_S = 30.0
 BIT = 1 / 32768
 
 
@@ -97,19 +95,6 @@ class Studio:
 
 
 @asynccontextmanager
-async def working(services: Services, folder: Path) -> AsyncIterator[None]:
-    """A worker for all models of these services, for the length of the block."""
-    worker = Worker(services, services.registry.names, Resolver(folder, offline=True))
-    task = asyncio.create_task(worker.run())
-    try:
-        yield
-    finally:
-        worker.stop(0.0)
-        async with asyncio.timeout(WITHIN_S):
-            await task
-
-
-@asynccontextmanager
 async def open_studio(
     services: Services,
     owner: UUID,
@@ -124,7 +109,7 @@ async def open_studio(
     file = io.BytesIO()
     soundfile.write(file, samples, rate, "PCM_16", format="WAV")
     async with (
-        working(services, folder),
+        at_work(services, registry.names, Resolver(folder, offline=True)),
         listening(services, owner, "127.0.0.1", 0) as url,
         Api(url) as api,
     ):

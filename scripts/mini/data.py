@@ -87,6 +87,23 @@ def squash(x: Audio, rng: Rng) -> Audio:
     return (x * np.minimum(1, (slow / threshold) ** (1 / ratio - 1))).astype(np.float32)
 
 
+def _struck(
+    hits: list[compose.Hit],
+    shots: dict[str, Audio],
+    gains: dict[str, float],
+    pans: dict[str, float],
+    frames: int,
+) -> Audio:
+    """Each hit's shot at its time, as loud as it was struck, at its place between the speakers."""
+    out = np.zeros((2, frames), dtype=np.float32)
+    for hit in hits:
+        begin, pan = int(hit.start * RATE), pans[hit.piece]
+        shot = shots[hit.piece][: max(frames - begin, 0)] * np.float32(hit.velocity * gains[hit.piece])
+        for side, share in enumerate((0.5 - pan / 2, 0.5 + pan / 2)):
+            out[side, begin : begin + shot.size] += shot * np.float32(np.sqrt(share) * 1.414)
+    return out
+
+
 def _kit_hits(hits: list[compose.Hit], sounds: Sounds, rng: Rng, frames: int) -> Audio:
     """Hits on our own kit, its kick and snare sometimes a recorded one."""
     kit = synth.drum_kit(rng)
@@ -101,13 +118,7 @@ def _kit_hits(hits: list[compose.Hit], sounds: Sounds, rng: Rng, frames: int) ->
         p: rng.uniform(0.5, 1.0) * (0.5 if p in {"hat", "open", "ride", "shaker", "crash"} else 1)
         for p in kit
     }
-    out = np.zeros((2, frames), dtype=np.float32)
-    for hit in hits:
-        begin = int(hit.start * RATE)
-        shot = kit[hit.piece][: max(frames - begin, 0)] * np.float32(hit.velocity * gains[hit.piece])
-        out[0, begin : begin + shot.size] += shot * np.float32(np.sqrt(0.5 - pans[hit.piece] / 2) * 1.414)
-        out[1, begin : begin + shot.size] += shot * np.float32(np.sqrt(0.5 + pans[hit.piece] / 2) * 1.414)
-    return out
+    return _struck(hits, kit, gains, pans, frames)
 
 
 def _loop(song: Song, sounds: Sounds, rng: Rng, frames: int) -> Audio:
@@ -161,14 +172,10 @@ def render_percussion(song: Song, rng: Rng, frames: int) -> Audio:
     strokes = {
         n: sources.repitch(sources.sample(n), 2 ** float(rng.uniform(-0.7, 0.7))).mean(axis=0) for n in names
     }
-    places = {n: (float(rng.uniform(0.4, 1)), float(rng.uniform(-0.6, 0.6))) for n in names}
-    out = np.zeros((2, frames), dtype=np.float32)
-    for hit in compose.percussion_part(song, names, rng):
-        begin, (gain, pan) = int(hit.start * RATE), places[hit.piece]
-        shot = strokes[hit.piece][: max(frames - begin, 0)] * np.float32(hit.velocity * gain)
-        for side, share in enumerate((0.5 - pan / 2, 0.5 + pan / 2)):
-            out[side, begin : begin + shot.size] += shot * np.float32(share**0.5)
-    return out
+    gains, pans = {}, {}
+    for name in names:
+        gains[name], pans[name] = float(rng.uniform(0.4, 1)), float(rng.uniform(-0.6, 0.6))
+    return _struck(compose.percussion_part(song, names, rng), strokes, gains, pans, frames)
 
 
 def worn(x: Audio, rng: Rng) -> Audio:

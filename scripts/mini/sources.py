@@ -174,8 +174,8 @@ HELD_OUT = Sounds(
 @functools.lru_cache(maxsize=128)
 def sample(name: str) -> Audio:
     """One of the samples as float32 (2, frames) at RATE, peak 1. `name` may say of which kit: rumpf_kit_z01_h2/beats_01-21."""
-    folder = next(f for f in (SAMPLES, LOOPS, KITS_OF_HYDROGEN) if next(f.glob(f"{name}.*"), None))
-    path = next(p for p in sorted(folder.glob(f"{name}.*")) if p.suffix in {".flac", ".wav"})
+    folders = (SAMPLES, LOOPS, KITS_OF_HYDROGEN)
+    path = next(p for f in folders for end in ("flac", "wav") if (p := f / f"{name}.{end}").exists())
     data, rate = soundfile.read(path, dtype="float32", always_2d=True)
     if rate != RATE:
         data = soxr.resample(data, rate, RATE)

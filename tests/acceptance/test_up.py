@@ -67,7 +67,7 @@ async def test_cancel_stops_within_a_window_and_leaves_nothing(tmp_path, data, c
         await api.json("POST", f"/jobs/{job['id']}/cancel", (200, 202))
         ended = await api.ended(job["id"])
         assert ended["state"] == "cancelled"
-        assert time.monotonic() - asked < 15, "one window is a second, all of them are thirty"
+        assert time.monotonic() - asked < 5, "one window is a second"
         tree = await api.json("GET", f"/libraries/{library}/assets?tree=true&kind=audio")
         assert [item["id"] for item in tree["items"]] == [track["id"]]
 

@@ -295,13 +295,19 @@ def long(songs: Songs) -> str:
     return songs.long()
 
 
-def test_a_job_is_cancelled_from_the_tray(site: Site, tab: Tab, long: str) -> None:
-    page = tab()
-    open_track(page, long)
+def separating(page: Page, song: str) -> Locator:
+    """The tray, while this song is being separated."""
+    open_track(page, song)
     page.get_by_role("button", name="Separate").click()
     page.get_by_role("button", name=re.compile("^Jobs")).click()
     tray = page.get_by_role("complementary", name="Jobs")
     expect(tray.get_by_text(re.compile(r"window \d+ of \d+"))).to_be_visible(timeout=MADE_WITHIN_MS)
+    return tray
+
+
+def test_a_job_is_cancelled_from_the_tray(site: Site, tab: Tab, long: str) -> None:
+    page = tab()
+    tray = separating(page, long)
     tray.get_by_role("button", name="Cancel: Separating stems").click()
     expect(tray.get_by_text("cancelled").first).to_be_visible()
     expect(tray.get_by_role("button", name="Try again: Separating stems").first).to_be_visible()
@@ -311,11 +317,7 @@ def test_an_answer_that_is_slower_than_the_events_does_not_bring_an_ended_job_ba
     site: Site, tab: Tab, long: str
 ) -> None:
     page = tab()
-    open_track(page, long)
-    page.get_by_role("button", name="Separate").click()
-    page.get_by_role("button", name=re.compile("^Jobs")).click()
-    tray = page.get_by_role("complementary", name="Jobs")
-    expect(tray.get_by_text(re.compile(r"window \d+ of \d+"))).to_be_visible(timeout=MADE_WITHIN_MS)
+    tray = separating(page, long)
     held: list[tuple[Route, APIResponse]] = []
     page.route("**/cancel", lambda route: held.append((route, route.fetch())))
     tray.get_by_role("button", name="Cancel: Separating stems").click()

@@ -15,11 +15,11 @@ import soundfile
 
 import songs
 from api_client import Api
+from crew import at_work
 from neuralib.config import Settings
 from neuralib.db import events as event_rows
 from neuralib.services import Services
 from neuralib.weights import Resolver
-from neuralib.worker import Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -35,12 +35,8 @@ def settings(settings: Settings) -> Settings:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def working(services: Services, tmp_path: Path) -> AsyncIterator[None]:
-    worker = Worker(services, ["analyzer", "slicer"], Resolver(tmp_path / "weights", offline=True))
-    task = asyncio.create_task(worker.run())
-    yield
-    worker.stop(0)
-    async with asyncio.timeout(30):
-        await task
+    async with at_work(services, ["analyzer", "slicer"], Resolver(tmp_path / "weights", offline=True)):
+        yield
 
 
 @pytest.fixture(scope="module")

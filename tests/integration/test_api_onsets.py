@@ -16,13 +16,13 @@ import soundfile
 
 import songs
 from api_client import Api
+from crew import at_work
 from neuralib import assets, renditions
 from neuralib.config import Settings
 from neuralib.entities import NewAsset, new_id
 from neuralib.errors import DecodeFailed
 from neuralib.services import Services
 from neuralib.weights import Resolver
-from neuralib.worker import Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -36,12 +36,8 @@ def settings(settings: Settings) -> Settings:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def working(services: Services, tmp_path: Path) -> AsyncIterator[None]:
-    worker = Worker(services, ["slicer"], Resolver(tmp_path / "weights", offline=True))
-    task = asyncio.create_task(worker.run())
-    yield
-    worker.stop(0)
-    async with asyncio.timeout(30):
-        await task
+    async with at_work(services, ["slicer"], Resolver(tmp_path / "weights", offline=True)):
+        yield
 
 
 def wav(samples: np.ndarray, rate: int = songs.RATE) -> bytes:

@@ -1,6 +1,5 @@
 """Notes and words over HTTP, of files and of the recordings that they were heard in; and the two laid over each other."""
 
-import asyncio
 import csv
 import hashlib
 import io
@@ -16,6 +15,7 @@ import pytest_asyncio
 
 from api_client import Api
 from corpus import wav
+from crew import at_work
 from neuralib import assets
 from neuralib.entities import NewAsset, new_id
 from neuralib.executors.basic_pitch.grid import Grid
@@ -23,7 +23,6 @@ from neuralib.executors.basic_pitch.midi import midi_file
 from neuralib.executors.basic_pitch.notes import NoteEvent
 from neuralib.services import Services
 from neuralib.weights import Resolver
-from neuralib.worker import Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -145,11 +144,8 @@ async def test_bytes_that_are_neither_are_refused_by_name(api: Api, shelf: Shelf
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def working(services: Services, tmp_path: Path) -> AsyncIterator[None]:
-    worker = Worker(services, ["aligner"], Resolver(tmp_path / "weights", offline=True))
-    task = asyncio.create_task(worker.run())
-    yield
-    worker.stop(0.0)
-    await task
+    async with at_work(services, ["aligner"], Resolver(tmp_path / "weights", offline=True)):
+        yield
 
 
 async def test_words_meet_notes_in_one_job(api: Api, shelf: Shelf, working: None) -> None:

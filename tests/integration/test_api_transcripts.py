@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from api_client import Api, Got
 from archives import Song, opened
+from crew import at_work
 from neuralib import transcripts
 from neuralib.api import listening
 from neuralib.config import Settings
@@ -29,7 +30,6 @@ from neuralib.executors.whisper import lyrics
 from neuralib.executors.whisper.document import read_transcript
 from neuralib.services import Services
 from neuralib.weights import Resolver
-from neuralib.worker import Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -331,11 +331,8 @@ async def test_words_that_somebody_wrote_come_back_elsewhere(song: Sung, service
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def working(services: Services, tmp_path: Path) -> AsyncIterator[None]:
-    worker = Worker(services, ["aligner"], Resolver(tmp_path / "weights", offline=True))
-    task = asyncio.create_task(worker.run())
-    yield
-    worker.stop(0.0)
-    await task
+    async with at_work(services, ["aligner"], Resolver(tmp_path / "weights", offline=True)):
+        yield
 
 
 async def test_a_job_reads_the_words_as_they_stood_when_it_was_asked_for(

@@ -13,10 +13,10 @@ import pytest
 
 from api_client import Api
 from corpus import wav
+from crew import at_work
 from neuralib.api import listening
 from neuralib.services import Services
 from neuralib.weights import Resolver
-from neuralib.worker import Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -69,12 +69,9 @@ async def test_uploads_and_jobs_leave_free_what_is_to_be_kept_free(
         assert (got.status, got.code) == (507, "storage-full")
         order = {"operation": "echo", "inputs": [{"asset_id": asset["id"]}], "max_attempts": 1}
         job = (await api.post("/jobs", order)).json
-        worker = Worker(careful, ["echo"], Resolver(tmp_path / "weights", offline=True))
-        task = asyncio.create_task(worker.run())
-        async with asyncio.timeout(WITHIN_S):
+        resolver = Resolver(tmp_path / "weights", offline=True)
+        async with at_work(careful, ["echo"], resolver), asyncio.timeout(WITHIN_S):
             while job["state"] in {"queued", "running"}:
                 job = (await api.get(f"/jobs/{job['id']}?wait_s=5")).json
-        worker.stop(0.0)
-        await task
     assert (job["state"], job["error"]["code"], job["outputs"]) == ("failed", "storage-full", [])
     assert names(tmp_path) == []

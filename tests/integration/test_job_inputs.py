@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from api_client import Api
 from corpus import wav
+from crew import at_work
 from media import Media, noise
 from neuralib import assets, jobs, libraries
 from neuralib.api import listening
@@ -39,7 +40,6 @@ from neuralib.jobs import JobRequest, JobView, OnExisting
 from neuralib.pipeline import TERMINAL
 from neuralib.services import Services
 from neuralib.weights import Resolver
-from neuralib.worker import Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -124,13 +124,9 @@ class Studio:
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
-        worker = Worker(self.services, ["choir"], Resolver(self.media.folder / "weights", offline=True))
-        task = asyncio.create_task(worker.run())
-        try:
+        resolver = Resolver(self.media.folder / "weights", offline=True)
+        async with at_work(self.services, ["choir"], resolver):
             yield
-        finally:
-            worker.stop(0.0)
-            await task
 
 
 @pytest_asyncio.fixture(loop_scope="module")

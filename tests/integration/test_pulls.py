@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from acceptance.harness import write_tones
 from api_client import Api
+from crew import at_work
 from hub import LocalHub, local_hub
 from neuralib import identity
 from neuralib.api import listening
@@ -102,14 +103,8 @@ class Lab:
     @asynccontextmanager
     async def working(self) -> AsyncIterator[Worker]:
         resolver = Resolver(self.cache, mirror=self.hub.url)
-        worker = Worker(self.services, [self.model], resolver)
-        task = asyncio.create_task(worker.run())
-        try:
+        async with at_work(self.services, [self.model], resolver) as worker:
             yield worker
-        finally:
-            worker.stop(0.0)
-            async with asyncio.timeout(WITHIN_S):
-                await task
 
     async def pull(self) -> dict[str, Any]:
         got = await self.api.post(self.path)

@@ -1,6 +1,5 @@
 """Slicing over HTTP, by a real worker: the file is fetched and decoded once, and the samples are its own."""
 
-import asyncio
 import io
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
@@ -14,12 +13,12 @@ import pytest_asyncio
 import soundfile
 
 from api_client import Api
+from crew import at_work
 from media import noise, on_grid
 from neuralib.config import Settings
 from neuralib.objects import ObjectStore
 from neuralib.services import Services
 from neuralib.weights import Resolver
-from neuralib.worker import Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -55,12 +54,8 @@ def store(services: Services) -> Counted:
 @pytest_asyncio.fixture(loop_scope="module")
 async def working(services: Services, store: Counted, tmp_path: Path) -> AsyncIterator[None]:
     counted = replace(services, objects=store)
-    worker = Worker(counted, ["slicer"], Resolver(tmp_path / "weights", offline=True))
-    task = asyncio.create_task(worker.run())
-    yield
-    worker.stop(0)
-    async with asyncio.timeout(30):
-        await task
+    async with at_work(counted, ["slicer"], Resolver(tmp_path / "weights", offline=True)):
+        yield
 
 
 def song(seconds: float = 2.0) -> bytes:

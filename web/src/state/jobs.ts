@@ -6,14 +6,15 @@ import { onEvent, onReset, type Told } from "../api/events";
 import { Reading } from "./reading";
 import { complain } from "./session";
 
-const ACTIVE = new Set(["queued", "running", "cancelling"]);
+/** Of a job that has not ended, in order. */
+const STEPS = ["queued", "running", "cancelling"];
 const BAD = new Set(["failed", "timed_out"]);
 const PAGE = 40;
 const ROOM = 20; // for what ends while the page is open
 
 export const jobs = signal<ReadonlyMap<string, Job>>(new Map());
 
-export const isActive = (job: Job): boolean => ACTIVE.has(job.state);
+export const isActive = (job: Job): boolean => STEPS.includes(job.state);
 export const hasFailed = (job: Job): boolean => BAD.has(job.state);
 
 /** The jobs that ended since the page was opened, newest last: to be said aloud. */
@@ -52,11 +53,10 @@ function answered(...answers: Job[]): void {
   put(...answers.filter((job) => !isBehind(job, jobs.value.get(job.id))));
 }
 
-const STEPS = ["queued", "running", "cancelling"];
-
 function isBehind(answer: Job, known: Job | undefined): boolean {
   if (!known || !isActive(answer)) return false;
-  if (!isActive(known) || answer.attempt !== known.attempt) return !isActive(known) || answer.attempt < known.attempt;
+  if (!isActive(known)) return true;
+  if (answer.attempt !== known.attempt) return answer.attempt < known.attempt;
   return STEPS.indexOf(answer.state) < STEPS.indexOf(known.state);
 }
 
