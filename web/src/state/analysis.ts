@@ -3,32 +3,30 @@
 import { signal, type ReadonlySignal, type Signal } from "@preact/signals";
 import { api, ok, Problem, type Schemas } from "../api/client";
 import { onEvent } from "../api/events";
+import { Kept } from "./kept";
 import { Reading } from "./reading";
 import { complain } from "./session";
 
 export type Analysis = Schemas["Analysis"];
 
-/** Of the tracks that were open last. */
-const KEPT = 24;
 interface Heard {
   found: Signal<Analysis | null | undefined>;
   reading: Reading<Analysis | null>;
 }
-const known = new Map<string, Heard>();
+/** Of the tracks that were open last. */
+const known = new Kept<Heard>(24);
 
 /** Null: the asset was not analysed. Undefined: not known yet. */
 export function analysisOf(asset: string): ReadonlySignal<Analysis | null | undefined> {
-  const there = known.get(asset);
-  if (there) return there.found;
-  const found = signal<Analysis | null | undefined>(undefined);
-  const reading = new Reading(
-    () => read(asset),
-    (heard) => void (found.value = heard),
-  );
-  known.set(asset, { found, reading });
-  for (const old of [...known.keys()].slice(0, -KEPT)) known.delete(old);
-  reading.again().catch(complain);
-  return found;
+  return known.of(asset, () => {
+    const found = signal<Analysis | null | undefined>(undefined);
+    const reading = new Reading(
+      () => read(asset),
+      (heard) => void (found.value = heard),
+    );
+    reading.again().catch(complain);
+    return { found, reading };
+  }).found;
 }
 
 function read(asset: string): Promise<Analysis | null> {

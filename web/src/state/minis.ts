@@ -2,29 +2,26 @@
 
 import { signal, type Signal } from "@preact/signals";
 import type { Asset } from "../api/client";
+import { Kept } from "./kept";
 
 const LEVELS = [1024, 4096, 16384, 65536, 262144];
 const POINTS = 100;
 const SIDE_BY_SIDE = 3;
-const KEPT = 600;
 const HEAD_BYTES = 24;
 
 /** The loudest of each point, 0 to 1. */
 export type Mini = Float32Array;
 
-const known = new Map<string, Signal<Mini | null>>();
+const known = new Kept<Signal<Mini | null>>(600);
 const asked: Asset[] = [];
 let running = 0;
 
 export function mini(asset: Asset): Signal<Mini | null> {
-  const there = known.get(asset.id);
-  if (there) return there;
-  const made = signal<Mini | null>(null);
-  known.set(asset.id, made);
-  if (known.size > KEPT) known.delete(known.keys().next().value!);
-  asked.push(asset);
-  pump();
-  return made;
+  return known.of(asset.id, () => {
+    asked.push(asset);
+    pump();
+    return signal<Mini | null>(null);
+  });
 }
 
 /** It left the screen: do not fetch what nobody waits for. */
