@@ -14,6 +14,7 @@ from pathlib import Path
 import compose
 import numpy as np
 import sources
+import strokes
 import synth
 import voice
 from compose import STEMS, Song
@@ -29,7 +30,13 @@ SPLITS: dict[str, tuple[int, Sounds, str]] = {
 }
 """split -> (seed, sounds, phrase bank)."""
 
+STROKES_FROM = 700
+"""The number from which drums that are rendered alone are strokes that nobody ever recorded."""
+VOICES_FROM = 150
+"""The number from which vocals that are rendered alone have more voices."""
 LEVELS = {"drums": -19.0, "bass": -20.0, "other": -21.5, "vocals": -19.5}
+
+_HIGH = frozenset({"hat", "open", "ride", "shaker", "crash"})
 
 
 def equalise(x: Audio, rng: Rng, strength: float = 6.0) -> Audio:
@@ -114,10 +121,7 @@ def _kit_hits(hits: list[compose.Hit], sounds: Sounds, rng: Rng, frames: int) ->
         if rng.uniform() < 0.6:
             kit[piece] = sources.sample(str(rng.choice(names))).mean(axis=0)
     pans = {p: rng.uniform(-0.4, 0.4) if p not in {"kick", "snare"} else 0.0 for p in kit}
-    gains = {
-        p: rng.uniform(0.5, 1.0) * (0.5 if p in {"hat", "open", "ride", "shaker", "crash"} else 1)
-        for p in kit
-    }
+    gains = {p: rng.uniform(0.5, 1.0) * (0.5 if p in _HIGH else 1) for p in kit}
     return _struck(hits, kit, gains, pans, frames)
 
 
@@ -176,6 +180,25 @@ def render_percussion(song: Song, rng: Rng, frames: int) -> Audio:
     for name in names:
         gains[name], pans[name] = float(rng.uniform(0.4, 1)), float(rng.uniform(-0.6, 0.6))
     return _struck(compose.percussion_part(song, names, rng), strokes, gains, pans, frames)
+
+
+def render_strokes(song: Song, rng: Rng, frames: int) -> Audio:
+    """A kit of strokes nobody ever recorded, hands on such drums, or both."""
+    out = np.zeros((2, frames), dtype=np.float32)
+    share = float(rng.choice([0.0, 1.0, rng.uniform(0.2, 0.8)]))
+    if share < 1:
+        drums = strokes.hand_drums(rng, int(rng.integers(1, 7)))
+        gains = {name: float(rng.uniform(0.3, 1)) for name in drums}
+        pans = {name: float(rng.uniform(-0.6, 0.6)) for name in drums}
+        hits = compose.percussion_part(song, list(drums), rng)
+        out += np.float32(1 - share) * _loud(_struck(hits, drums, gains, pans, frames))
+    if share > 0:
+        drums = strokes.kit(rng)
+        gains = {p: float(rng.uniform(0.4, 1)) * (0.5 if p in _HIGH else 1) for p in drums}
+        pans = {p: float(rng.uniform(-0.4, 0.4)) if p not in {"kick", "snare"} else 0.0 for p in drums}
+        hits = [h for h in compose.drum_part(song, rng) if h.start < song.seconds]
+        out += np.float32(share) * _loud(_struck(hits, drums, gains, pans, frames))
+    return squash(out, rng) if rng.uniform() < 0.5 else out
 
 
 def worn(x: Audio, rng: Rng) -> Audio:
@@ -350,7 +373,10 @@ def render_alone(stem: str, index: int, banks: Path) -> NDArrayInt16:
     """One stem of a song that has no others, (2, frames): training puts it into company."""
     rng = np.random.default_rng([14, STEMS.index(stem), index])
     song, frames = compose.plan(rng, SECONDS), int(SECONDS * RATE)
-    if stem == "drums":
+    if stem == "drums" and index >= STROKES_FROM:
+        x = render_strokes(song, rng, frames)
+        x = worn(x, rng) if rng.uniform() < 0.3 else x
+    elif stem == "drums":
         x = render_drums(song, sources.ALONE, rng, frames)
         if rng.uniform() < 0.4:  # percussion, with the kit behind it or without
             kit = float(rng.choice([0.0, 0.0, 0.3, 0.8]))
@@ -362,7 +388,8 @@ def render_alone(stem: str, index: int, banks: Path) -> NDArrayInt16:
     elif stem == "other":
         x = render_other(song, sources.ALONE, rng, frames)
     else:
-        x = render_vocals(song, phrases_of(banks / "train"), rng, frames)
+        more = index >= VOICES_FROM and rng.uniform() < 0.7
+        x = render_vocals(song, phrases_of(banks / ("more" if more else "train")), rng, frames)
     done = finish(x, stem, rng)
     return np.round(done * (32000 / max(float(np.abs(done).max()), 1.0))).astype(np.int16)
 
@@ -390,8 +417,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     banks = args.out / "bank"
-    voice.build_bank(banks / "train", sources.TRAIN, 420, 1)
-    voice.build_bank(banks / "held_out", sources.HELD_OUT, 80, 2)
+    voice.build_bank(banks / "train", sources.TRAIN.voices, 420, 1)
+    voice.build_bank(banks / "held_out", sources.HELD_OUT.voices, 80, 2)
+    voice.build_bank(banks / "more", sources.MORE_VOICES, 3 * len(sources.MORE_VOICES), 3)
     (args.out / args.split / args.alone).mkdir(parents=True, exist_ok=True)
     todo = range(args.first, args.first + args.count)
     with ProcessPoolExecutor(args.workers) as pool:

@@ -170,6 +170,15 @@ HELD_OUT = Sounds(
     synthesis=0.0,
 )
 
+MORE_VOICES = (
+    *("festival:ked_diphone",) * 6, *("festival:msu_ru_nsh_clunits",) * 6, "en-us+antonio", "en-gb+aunty", "en-us+caleb",
+    "en-us+ed", "en-us+edward2", "en-gb+f3", "en-us+grandma", "en-us+grandpa", "fr+gustave", "en-us+iven2", "en-us+Jacky",
+    "en-us+klatt3", "en-us+Lee", "it+Marco", "en-us+Mario", "es+miguel", "en-us+Mike", "en-gb+norbert", "en-us+quincy",
+    "en-us+robert", "en-us+sandro", "en-us+steph2", "en-us+Storm", "en-gb+victor", "pt+Diogo", "de+klatt", "en-us+m6",
+    "en-gb+m8",
+)  # fmt: skip
+"""Voices of vocals that are rendered alone, beside those of whole songs."""
+
 
 @functools.lru_cache(maxsize=128)
 def sample(name: str) -> Audio:

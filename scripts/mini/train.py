@@ -28,6 +28,7 @@ from muon import optimizers
 from objective import Objective, spectra
 from scipy import signal
 from synth import RATE, Audio, Rng
+from widen import widened
 
 FRAMES = RATE
 """Windows of a second: per CPU second, many short ones teach more than half as many of two."""
@@ -231,7 +232,7 @@ class Training:
         self.steps, self.minutes = torch.multiprocessing.get_context("spawn").Value("i", 0), 0.0
         self.trunk = run / "trunk.pt"
         if start:
-            self.network.load_state_dict(model.load(start).state_dict())
+            self.network.load_state_dict(widened(model.load(start).state_dict(), self.network.state_dict()))
             self.average.load_state_dict(self.network.state_dict())
         if self.trunk.exists():
             kept = torch.load(self.trunk, weights_only=True)
@@ -333,7 +334,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, required=True, help="of this call, cooldown included")
     parser.add_argument("--cooldown", type=float, default=12, help="minutes at the end with a falling rate")
     parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--start", type=Path, help="a checkpoint to begin with, such as the bundled one")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="a checkpoint to begin with, such as the bundled one; it may have fewer channels",
+    )
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1, help="of this process; assistants have one")
     parser.add_argument("--assistants", type=int, default=1, help="processes beside this one")

@@ -9,6 +9,7 @@ import itertools
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 from scipy import signal
-from sources import SCRATCH, Sounds
+from sources import SCRATCH
 from synth import RATE, Audio, Note, Rng, hertz
 
 SPEECH_RATE = 22050
@@ -34,6 +35,8 @@ _WORDS = {
     "hook": "oh oh oh|la la la la|yeah yeah|hey hey|na na na na|ooh ooh|come on|one more time|let it go|here we go",
     "foreign": "la luna sobre el mar|je ne sais pas pourquoi|immer wieder in der nacht|il sole nel tuo cuore|meu amor na cidade|"
     "quiero bailar contigo|sous le ciel de paris|wir tanzen bis zum morgen|volare nella notte|saudade do verao",
+    "russian": "тихая река течёт под звёздами|я иду домой по старой дороге|ты помнишь море и белый песок|снова горит огонь в окне|"
+    "где ты была всю эту зиму|мы будем танцевать до утра",
 }
 
 
@@ -49,14 +52,16 @@ class Phrase:
     cuts: NDArray[np.int64]
 
 
-def line(rng: Rng, *, foreign: bool = False) -> str:
-    """A line of lyrics nobody needs to remember."""
+def line(rng: Rng, voice: str) -> str:
+    """A line of lyrics nobody needs to remember, in a language of the voice's."""
     pick = {k: v.split("|") if "|" in v else v.split() for k, v in _WORDS.items()}
 
     def one(kind: str) -> str:
         return str(rng.choice(pick[kind]))
 
-    if foreign:
+    if "_ru_" in voice:  # reads no Latin letters
+        return one("russian")
+    if voice.split("+", maxsplit=1)[0] in {"es", "fr", "de", "it", "pt", "ru"}:
         return one("foreign")
     if rng.uniform() < 0.15:
         return one("hook")
@@ -111,7 +116,7 @@ def analyse(audio: Audio) -> Phrase:
     return Phrase(audio, f0, spectrum.astype(np.float32), noise.astype(np.float32), nuclei, cuts)
 
 
-def build_bank(folder: Path, sounds: Sounds, count: int, seed: int) -> None:
+def build_bank(folder: Path, voices: Sequence[str], count: int, seed: int) -> None:
     """Speak and analyse `count` lines into `folder`; finished ones are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(count):
@@ -119,11 +124,10 @@ def build_bank(folder: Path, sounds: Sounds, count: int, seed: int) -> None:
         if target.exists():
             continue
         rng = np.random.default_rng([seed, i])
-        voice = sounds.voices[i % len(sounds.voices)]
-        foreign = voice.split("+")[0] in {"es", "fr", "de", "it", "pt", "ru"}
+        voice = voices[i % len(voices)]
         speech = speak(
             voice,
-            line(rng, foreign=foreign),
+            line(rng, voice),
             speed=int(rng.integers(125, 200)),
             pitch=int(rng.integers(25, 75)),
         )

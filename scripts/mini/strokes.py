@@ -1,0 +1,99 @@
+"""Struck things that never were: ringing modes and bursts of noise, every figure drawn at random.
+
+Recordings of drums can be learnt by heart; of these there is no end. What they share with real drums is how a stroke begins
+and dies away.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import signal
+from synth import RATE, Audio, Rng, drive
+
+_RATIOS = (
+    (1, 1.594, 2.136, 2.296, 2.653, 2.918, 3.156, 3.501, 3.600, 4.060),  # a membrane: zeros of Bessel functions
+    (1, 2.756, 5.404, 8.933, 13.344),  # a free bar
+    (1, 1.59, 2.80, 3.47, 4.24, 5.00, 6.26),  # a bell of the plainest kind
+)  # fmt: skip
+_LOWEST = 28.0
+"""Hz."""
+
+
+def _modes(rng: Rng, pitch: float, seconds: float) -> Audio:
+    """What rings: a membrane's, a bar's or any other inharmonic modes, the higher ones shorter."""
+    t = np.arange(int(seconds * RATE)) / RATE
+    if rng.uniform() < 0.6:
+        ratios = np.array(_RATIOS[rng.integers(len(_RATIOS))], dtype=np.float64)
+        ratios = ratios[: int(rng.integers(1, ratios.size + 1))]
+    else:
+        ratios = np.sort(np.concatenate([[1.0], rng.uniform(1.05, 9, int(rng.integers(0, 11)))]))
+    ratios = ratios * rng.uniform(0.97, 1.03, ratios.size)
+    decay = seconds / rng.uniform(4, 9) * ratios ** -rng.uniform(0, 1.2)
+    loud = rng.uniform(0.2, 1, ratios.size) * ratios ** -rng.uniform(0, 1.5)
+    bend = 1 + rng.choice([0, rng.uniform(-0.1, 0.3), rng.uniform(0.3, 3)]) * np.exp(
+        -t / rng.uniform(0.008, 0.08)
+    )
+    turns = 2 * np.pi * np.cumsum(pitch * bend) / RATE
+    out = np.zeros(t.size)
+    for ratio, fade, level in zip(ratios, decay, loud, strict=True):
+        if pitch * ratio < 0.45 * RATE:
+            out += level * np.sin(turns * ratio + rng.uniform(0, 6.28)) * np.exp(-t / fade)
+    return (out / (np.abs(out).max() + 1e-9)).astype(np.float32)
+
+
+def _burst(rng: Rng, centre: float, seconds: float) -> Audio:
+    """Noise of a third of an octave to five, around `centre` Hz."""
+    size, centre = int(seconds * RATE), min(max(centre, 50.0), 14_000.0)
+    wide = 2 ** float(rng.uniform(0.15, 2.5))
+    band = [max(centre / wide, _LOWEST), min(centre * wide, 0.45 * RATE)]
+    sos = signal.butter(int(rng.integers(1, 3)), band, "bandpass", fs=RATE, output="sos")
+    x = signal.sosfilt(sos, rng.standard_normal(size))
+    x = x * np.exp(-np.arange(size) / RATE * rng.uniform(4, 12) / seconds)
+    return (x / (np.abs(x).max() + 1e-9)).astype(np.float32)
+
+
+def stroke(rng: Rng, pitch: float) -> Audio:
+    """One stroke, float32 (frames,), peak 1; `pitch` (Hz) is about where it sounds."""
+    seconds = float(np.exp(rng.uniform(np.log(0.04), np.log(1.3))))
+    noise = float(rng.choice([0, 1, rng.uniform(0, 1)], p=[0.1, 0.15, 0.75]))
+    x = (1 - noise) * _modes(rng, pitch, seconds)
+    burst = _burst(rng, pitch * 2 ** float(rng.uniform(-1, 3)), seconds * float(rng.uniform(0.2, 1)))
+    x[: burst.size] += noise * burst[: x.size]
+    if rng.uniform() < 0.5:  # the stick or the hand
+        click = _burst(
+            rng, float(np.exp(rng.uniform(np.log(600), np.log(9000)))), float(rng.uniform(0.004, 0.03))
+        )
+        x[: click.size] += np.float32(rng.uniform(0.1, 0.8)) * click[: x.size]
+    rise = float(np.exp(rng.uniform(np.log(0.0003), np.log(0.003 if rng.uniform() < 0.75 else 0.05))))
+    x = x * np.minimum(1, np.arange(x.size) / (rise * RATE)).astype(np.float32)
+    if rng.uniform() < 0.15:  # several hands, almost together
+        gap = int(rng.uniform(0.006, 0.03) * RATE)
+        x = sum(np.pad(x, (k * gap, (2 - k) * gap)) * np.float32(rng.uniform(0.4, 1)) for k in range(3))
+    if rng.uniform() < 0.3:
+        x = drive(x / (np.abs(x).max() + 1e-9), float(rng.uniform(0.3, 6)))
+    if rng.uniform() < 0.35:
+        x = signal.sosfilt(signal.butter(2, rng.uniform(400, 6000), fs=RATE, output="sos"), x)
+    if rng.uniform() < 0.05:
+        x = x[::-1]
+    x = x * np.minimum(1, np.arange(x.size, 0, -1) / 200)
+    return np.asarray(x / (np.abs(x).max() + 1e-9), dtype=np.float32)
+
+
+_PITCHES = {
+    "kick": (35, 110), "low": (60, 200), "mid": (90, 350), "high": (130, 600), "snare": (120, 900), "rim": (300, 2500),
+    "clap": (500, 2500), "hat": (2500, 9000), "open": (2000, 8000), "ride": (1200, 6000), "crash": (900, 5000),
+    "shaker": (2500, 10000),
+}  # fmt: skip
+"""Hz between which the pieces of a kit sound."""
+
+
+def kit(rng: Rng) -> dict[str, Audio]:
+    """One stroke for each piece of a kit."""
+    return {name: stroke(rng, float(np.exp(rng.uniform(*np.log(span))))) for name, span in _PITCHES.items()}
+
+
+def hand_drums(rng: Rng, count: int) -> dict[str, Audio]:
+    """Strokes of any pitch, often of one family: the same instrument struck in other places."""
+    centre, spread = rng.uniform(np.log(50), np.log(2500)), float(rng.choice([0.3, 1.0, 2.0]))
+    pitches = np.exp(np.clip(rng.normal(centre, spread, count), np.log(40), np.log(8000)))
+    return {f"stroke {n}": stroke(rng, float(pitch)) for n, pitch in enumerate(pitches)}
