@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import effects
 import mido
 import numpy as np
 import soundfile
@@ -16,8 +17,6 @@ import sources
 import voice
 from compose import Hit
 from synth import RATE, Audio, Note
-
-import data
 
 SEED = 2026
 TEMPO = 92.0
@@ -114,8 +113,8 @@ def stems() -> dict[str, Audio]:
     parts = {
         "drums": sources.play_midi(sources.MUSESCORE, 0, hits, frames, drums=True),
         "bass": sources.play_midi(sources.FLUID, 33, bass_notes(), frames),
-        "other": data.reverb(piano / np.abs(piano).max() + 0.7 * picked / np.abs(picked).max(), rng, 0.2),
-        "vocals": data.reverb(data.squash(rapper(frames), rng), rng, 0.06),
+        "other": effects.reverb(piano / np.abs(piano).max() + 0.7 * picked / np.abs(picked).max(), rng, 0.2),
+        "vocals": effects.reverb(effects.squash(rapper(frames), rng), rng, 0.06),
     }
     levels = {"drums": -19.0, "bass": -20.5, "other": -22.5, "vocals": -17.0}
     scaled = {}

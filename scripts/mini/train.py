@@ -25,10 +25,10 @@ import torch
 from compose import STEMS
 from demucs.hdemucs import HDemucs
 from muon import optimizers
+from net2net import widened
 from objective import Objective, spectra
 from scipy import signal
 from synth import RATE, Audio, Rng
-from widen import widened
 
 FRAMES = RATE
 """Windows of a second: per CPU second, many short ones teach more than half as many of two."""
