@@ -152,7 +152,7 @@ CHECKPOINTS = (
         sources=(
             Bundled(
                 Path(__file__).parents[1] / "bundled" / "hdemucs_mini.safetensors",
-                sha256="3289822a1dfb6060ed01008c50282e05b4937d184c17238fd1c603c416408ee2",
+                sha256="3bfbf5cfe36542c2a346eda392fa3b3e9798839a8530717093f5c96a876f0b29",
             ),
         ),
         details=Shape(segment=Fraction(3), fixed=False).details,
