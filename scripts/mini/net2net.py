@@ -69,7 +69,7 @@ def widened(old: dict[str, Tensor], wide: dict[str, Tensor], seed: int = 0) -> d
             grown = torch.zeros(*weight.shape[:axis], size, *weight.shape[axis + 1 :])
             places = _places(weight.shape[axis], size, blocks[axis])
             if weight.dim() == 1 or axis != _inputs(name):
-                fresh = torch.tensor([p for p in range(size) if p not in set(places.tolist())])
+                fresh = torch.tensor(sorted(set(range(size)) - set(places.tolist())))
                 models = torch.randint(weight.shape[axis], (len(fresh),), generator=draw)
                 copied = weight.index_select(axis, models)
                 if weight.dim() > 1:

@@ -93,13 +93,13 @@ def percussion(song: Song, rng: Rng, frames: int) -> Audio:
         font = sources.TRAIN.fonts[rng.integers(len(sources.TRAIN.fonts))]
         return sources.play_midi(font, 0, played, frames, drums=True)
     names = [str(n) for n in rng.choice(sources.PERCUSSION, count, replace=False)]
-    strokes = {
+    shots = {
         n: sources.repitch(sources.sample(n), 2 ** float(rng.uniform(-0.7, 0.7))).mean(axis=0) for n in names
     }
     gains, pans = {}, {}
     for name in names:
         gains[name], pans[name] = float(rng.uniform(0.4, 1)), float(rng.uniform(-0.6, 0.6))
-    return _struck(compose.percussion_part(song, names, rng), strokes, gains, pans, frames)
+    return _struck(compose.percussion_part(song, names, rng), shots, gains, pans, frames)
 
 
 def unrecorded(song: Song, rng: Rng, frames: int) -> Audio:
@@ -107,17 +107,17 @@ def unrecorded(song: Song, rng: Rng, frames: int) -> Audio:
     out = np.zeros((2, frames), dtype=np.float32)
     share = float(rng.choice([0.0, 1.0, rng.uniform(0.2, 0.8)]))
     if share < 1:
-        drums = strokes.hand_drums(rng, int(rng.integers(1, 7)))
-        gains = {name: float(rng.uniform(0.3, 1)) for name in drums}
-        pans = {name: float(rng.uniform(-0.6, 0.6)) for name in drums}
-        hits = compose.percussion_part(song, list(drums), rng)
-        out += np.float32(1 - share) * loud(_struck(hits, drums, gains, pans, frames))
+        shots = strokes.hand_drums(rng, int(rng.integers(1, 7)))
+        gains = {name: float(rng.uniform(0.3, 1)) for name in shots}
+        pans = {name: float(rng.uniform(-0.6, 0.6)) for name in shots}
+        hits = compose.percussion_part(song, list(shots), rng)
+        out += np.float32(1 - share) * loud(_struck(hits, shots, gains, pans, frames))
     if share > 0:
-        drums = strokes.kit(rng)
-        gains = {p: float(rng.uniform(0.4, 1)) * (0.5 if p in _HIGH else 1) for p in drums}
-        pans = {p: float(rng.uniform(-0.4, 0.4)) if p not in {"kick", "snare"} else 0.0 for p in drums}
+        shots = strokes.kit(rng)
+        gains = {p: float(rng.uniform(0.4, 1)) * (0.5 if p in _HIGH else 1) for p in shots}
+        pans = {p: float(rng.uniform(-0.4, 0.4)) if p not in {"kick", "snare"} else 0.0 for p in shots}
         hits = [h for h in compose.drum_part(song, rng) if h.start < song.seconds]
-        out += np.float32(share) * loud(_struck(hits, drums, gains, pans, frames))
+        out += np.float32(share) * loud(_struck(hits, shots, gains, pans, frames))
     return squash(out, rng) if rng.uniform() < 0.5 else out
 
 
@@ -150,7 +150,7 @@ def bass(song: Song, sounds: Sounds, rng: Rng, frames: int) -> tuple[Audio, list
         font = sounds.fonts[rng.integers(len(sounds.fonts))]
         x = sources.play_midi(font, int(rng.choice(sources.BASS_PROGRAMS)), notes, frames)
         if rng.uniform() < 0.3:
-            x = synth.drive(x / (np.abs(x).max() + 1e-6), float(rng.uniform(0.5, 6)))
+            x = synth.drive(loud(x), float(rng.uniform(0.5, 6)))
     if rng.uniform() < 0.3:
         x = np.repeat(x.mean(axis=0, keepdims=True), 2, axis=0)
     return (squash(x, rng) if rng.uniform() < 0.4 else x), notes
@@ -165,7 +165,7 @@ def _layer(song: Song, sounds: Sounds, rng: Rng, frames: int) -> Audio:
         font = sounds.fonts[rng.integers(len(sounds.fonts))]
         x = sources.play_midi(font, int(rng.choice(sources.OTHER_PROGRAMS)), notes, frames)
         if rng.uniform() < 0.12:
-            x = synth.drive(x / (np.abs(x).max() + 1e-6), float(rng.uniform(1, 8)))
+            x = synth.drive(loud(x), float(rng.uniform(1, 8)))
     if rng.uniform() < 0.25:
         x = echo(x, song, rng)
     return x / np.float32(np.sqrt((x**2).mean()) + 1e-6)

@@ -19,6 +19,11 @@ _LOWEST = 28.0
 """Hz."""
 
 
+def _loud(x: Audio) -> Audio:
+    """Peak 1, however soft `x` is."""
+    return np.asarray(x / (np.abs(x).max() + 1e-9), dtype=np.float32)
+
+
 def _modes(rng: Rng, pitch: float, seconds: float) -> Audio:
     """What rings: a membrane's, a bar's or any other inharmonic modes, the higher ones shorter."""
     t = np.arange(int(seconds * RATE)) / RATE
@@ -38,7 +43,7 @@ def _modes(rng: Rng, pitch: float, seconds: float) -> Audio:
     for ratio, fade, level in zip(ratios, decay, loud, strict=True):
         if pitch * ratio < 0.45 * RATE:
             out += level * np.sin(turns * ratio + rng.uniform(0, 6.28)) * np.exp(-t / fade)
-    return (out / (np.abs(out).max() + 1e-9)).astype(np.float32)
+    return _loud(out)
 
 
 def _burst(rng: Rng, centre: float, seconds: float) -> Audio:
@@ -49,7 +54,7 @@ def _burst(rng: Rng, centre: float, seconds: float) -> Audio:
     sos = signal.butter(int(rng.integers(1, 3)), band, "bandpass", fs=RATE, output="sos")
     x = signal.sosfilt(sos, rng.standard_normal(size))
     x = x * np.exp(-np.arange(size) / RATE * rng.uniform(4, 12) / seconds)
-    return (x / (np.abs(x).max() + 1e-9)).astype(np.float32)
+    return _loud(x)
 
 
 def stroke(rng: Rng, pitch: float) -> Audio:
@@ -70,13 +75,13 @@ def stroke(rng: Rng, pitch: float) -> Audio:
         gap = int(rng.uniform(0.006, 0.03) * RATE)
         x = sum(np.pad(x, (k * gap, (2 - k) * gap)) * np.float32(rng.uniform(0.4, 1)) for k in range(3))
     if rng.uniform() < 0.3:
-        x = drive(x / (np.abs(x).max() + 1e-9), float(rng.uniform(0.3, 6)))
+        x = drive(_loud(x), float(rng.uniform(0.3, 6)))
     if rng.uniform() < 0.35:
         x = signal.sosfilt(signal.butter(2, rng.uniform(400, 6000), fs=RATE, output="sos"), x)
     if rng.uniform() < 0.05:
         x = x[::-1]
     x = x * np.minimum(1, np.arange(x.size, 0, -1) / 200)
-    return np.asarray(x / (np.abs(x).max() + 1e-9), dtype=np.float32)
+    return _loud(x)
 
 
 _PITCHES = {
