@@ -26,9 +26,11 @@ def settings(settings: Settings) -> Settings:
 
 
 def tone(rate: int = 96_000, channels: int = 2, seconds: float = 2.0, **kind: str) -> bytes:
-    """A tone of 1 kHz that is a little different each time."""
+    """A tone of 997 Hz that is a little different each time. At 1 kHz a block of mp3 at 48 kHz is twelve whole periods: every
+    block errs alike, and by up to 7 % of the level for some phases.
+    """
     rng = np.random.default_rng(uuid4().int)
-    wave = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(round(rate * seconds)) / rate + rng.uniform(0, 6))
+    wave = 0.5 * np.sin(2 * np.pi * 997 * np.arange(round(rate * seconds)) / rate + rng.uniform(0, 6))
     file = io.BytesIO()
     shape = {"format": "WAV", "subtype": "PCM_24", **kind}
     soundfile.write(file, np.repeat(wave[:, None], channels, axis=1), rate, **shape)
@@ -52,8 +54,8 @@ async def test_a_preview_is_the_same_sound_and_light(
     assert abs(len(heard) / heard_rate - 2.0) < 0.1
     middle = heard[heard_rate // 2 : heard_rate // 2 + heard_rate, 0]
     spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
-    assert spectrum.argmax() == 1000
-    assert np.sqrt((middle**2).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
+    assert spectrum.argmax() == 997
+    assert np.sqrt((middle**2).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.01)
 
 
 async def test_a_preview_is_cached_resumed_and_named_like_content(api: Api) -> None:
