@@ -31,6 +31,8 @@ SPLITS: dict[str, tuple[int, Sounds, str]] = {
 
 STROKES_FROM = 700
 """The number from which drums that are rendered alone are strokes that nobody ever recorded."""
+CHOPPED_FROM = 1300
+"""The number from which they are recorded loops cut up and put together anew."""
 VOICES_FROM = 150
 """The number from which vocals that are rendered alone have more voices."""
 LEVELS = {"drums": -19.0, "bass": -20.0, "other": -21.5, "vocals": -19.5}
@@ -72,7 +74,12 @@ def stem_of(stem: str, index: int, banks: Path) -> NDArrayInt16:
     """One stem of a song that has no others, (2, frames): training puts it into company."""
     rng = np.random.default_rng([14, STEMS.index(stem), index])
     song, frames = compose.plan(rng, SECONDS), int(SECONDS * RATE)
-    if stem == "drums" and index >= STROKES_FROM:
+    if stem == "drums" and index >= CHOPPED_FROM:
+        x = render.chopped(song, sources.ALONE, rng, frames)
+        if rng.uniform() < 0.25:  # with strokes that nobody recorded
+            x = loud(x) + np.float32(rng.uniform(0.2, 0.8)) * loud(render.unrecorded(song, rng, frames))
+        x = worn(x, rng) if rng.uniform() < 0.45 else x
+    elif stem == "drums" and index >= STROKES_FROM:
         x = render.unrecorded(song, rng, frames)
         x = worn(x, rng) if rng.uniform() < 0.3 else x
     elif stem == "drums":

@@ -89,3 +89,30 @@ def worn(x: Audio, rng: Rng) -> Audio:
     if rng.uniform() < 0.3:
         x = signal.sosfilt(signal.butter(2, rng.uniform(3500, 11000), fs=RATE, output="sos"), x)
     return np.asarray(x, dtype=np.float32)
+
+
+def smeared(x: Audio, rng: Rng) -> Audio:
+    """In a small room, heard more or less through its wall: noise that dies away within 0.05 to 0.5 s."""
+    size = int(rng.uniform(0.05, 0.5) * RATE)
+    tail = rng.standard_normal((2, size), dtype=np.float32) * np.exp(
+        -6.9 * np.arange(size, dtype=np.float32) / size
+    )
+    k = float(rng.uniform(0, 0.95))
+    tail = signal.lfilter([1 - k], [1, -k], tail, axis=-1)
+    tail /= np.sqrt((tail**2).sum(axis=1, keepdims=True))
+    wet = rng.uniform(0.2, 1)
+    return np.asarray((1 - wet) * x + wet * signal.oaconvolve(x, tail, axes=-1)[:, : x.shape[1]], np.float32)
+
+
+def hum(x: Audio, rng: Rng) -> Audio:
+    """What hums without end under many a break, of mains or of the record: a low tone, a few harmonics, mostly odd."""
+    t = np.arange(x.shape[1], dtype=np.float32) / RATE
+    pitch = np.exp(rng.uniform(np.log(32), np.log(130)))
+    out = np.sin(2 * np.pi * pitch * t + rng.uniform(0, 6.28))
+    for harmonic in range(2, 8):
+        level = rng.uniform(-50, -10) - (12 if harmonic % 2 == 0 else 0)
+        out += 10 ** (level / 20) * np.sin(2 * np.pi * pitch * harmonic * t + rng.uniform(0, 6.28))
+    if rng.uniform() < 0.5:
+        out *= 1 + rng.uniform(0, 0.3) * np.sin(2 * np.pi * rng.uniform(0.2, 8) * t + rng.uniform(0, 6.28))
+    loud = np.sqrt((x**2).mean()) * 10 ** (rng.uniform(-6, 18) / 20)
+    return np.asarray(out * np.float32(loud), np.float32)

@@ -1,4 +1,4 @@
-"""Measure a checkpoint: `python evaluate.py --data DIR --weights FILE [--demo DIR] [--speed]`.
+"""Measure a checkpoint: `python evaluate.py --data DIR --weights FILE [FILE] [--demo DIR] [--speed]`.
 
 Per split and stem: SDR over the track (10 log10 |s|^2 / |s - s'|^2, mean over songs), with the stems made to
 add up to the mix as the executor does it by default; the mix itself as a baseline; and museval's median over
@@ -29,8 +29,8 @@ import soundfile
 import soxr
 import torch
 from compose import STEMS
-from demucs.hdemucs import HDemucs
 from synth import RATE
+from torch import nn
 
 with contextlib.suppress(ImportError):
     import museval
@@ -51,7 +51,7 @@ def medians(reference: torch.Tensor, estimate: torch.Tensor) -> list[float]:
     return [float(np.nanmedian(row)) for row in found]
 
 
-def split(network: HDemucs, folder: Path, *, slow: int) -> dict[str, list[float]]:
+def split(network: nn.Module, folder: Path, *, slow: int) -> dict[str, list[float]]:
     """Mean figures over the songs of a folder, per stem in STEMS order."""
     rows: dict[str, list[list[float]]] = {}
     for number, path in enumerate(sorted(folder.glob("*.npy"))):
@@ -139,7 +139,7 @@ def run(entry: str, checkpoint: str, blocks: Iterable[Block], cache: Path, **par
     return Ran(folder, time.monotonic() - begin, time.process_time() - cpu)
 
 
-def demo(network: HDemucs, folder: Path, cache: Path) -> None:
+def demo(network: nn.Module, folder: Path, cache: Path) -> None:
     audio, _ = soundfile.read(folder / "song.ogg", dtype="float32", always_2d=True)
     mix = torch.from_numpy(audio.T.copy())
     stems = dict(zip(STEMS, adding_up(model.separate(network, mix), mix), strict=True))
@@ -171,7 +171,7 @@ def percussive(audio: torch.Tensor) -> np.ndarray[Any, Any]:
     return np.abs(librosa.decompose.hpss(spectrum, margin=(1.0, 2.0))[1]) ** 2
 
 
-def piece(network: HDemucs, path: Path, pictures: Path, start: int = 30, seconds: int = 40) -> None:
+def piece(network: nn.Module, path: Path, pictures: Path, start: int = 30, seconds: int = 40) -> None:
     """A recording whose stems nobody knows: do they add up, and where are the strokes that the mix has?"""
     audio, rate = librosa.load(path, sr=None, mono=False, offset=start, duration=seconds)
     mix = torch.from_numpy(np.atleast_2d(soxr.resample(audio.T, rate, RATE).T).astype(np.float32))
@@ -211,7 +211,7 @@ def speed(cache: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, nargs="+", required=True, help="a second file for the drums")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--demo", type=Path)
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "neuralib")
@@ -224,7 +224,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.speed:  # first: what else is done here takes memory
         speed(args.cache)
-    network = model.load(args.weights)
+    network = model.load_all(args.weights)
     if args.data:
         print(" ".join(STEMS))
         for name in ("in_domain", "out_of_domain"):

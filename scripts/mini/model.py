@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from compose import STEMS
-from demucs.apply import apply_model
+from demucs.apply import BagOfModels, apply_model
 from demucs.hdemucs import HDemucs
-from safetensors import safe_open
 from safetensors.torch import save_file
 from synth import RATE
+from torch import nn
+
+from neuralib.executors.demucs import networks
 
 SEGMENT = 3
 KWARGS: dict[str, Any] = {
@@ -39,7 +42,9 @@ def build() -> HDemucs:
 
 
 def save(state: dict[str, torch.Tensor], path: Path, facts: dict[str, str]) -> None:
-    """Write weights in fp16 (6.1 MB); metadata holds the class, its arguments, the licence and `facts`."""
+    """Write matrices in eight bits, a step of its own for each row, the rest in fp16 (3.1 MB); metadata holds the class, its
+    arguments, the licence and `facts`.
+    """
     metadata = {
         "name": "hdemucs_mini",
         "class": "demucs.hdemucs.HDemucs",
@@ -50,19 +55,33 @@ def save(state: dict[str, torch.Tensor], path: Path, facts: dict[str, str]) -> N
         "license": "MIT",
         **facts,
     }
+    stored = {}
+    for name, tensor in state.items():
+        if tensor.dim() < 2:
+            stored[name] = tensor.detach().half().contiguous()
+            continue
+        rows = tensor.detach().flatten(1)
+        step = rows.abs().amax(1, keepdim=True).clamp(min=1e-12) / 127
+        stored[name] = torch.round(rows / step).to(torch.int8).view_as(tensor).contiguous()
+        stored[f"{name}.step"] = step[:, 0].contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.detach().half().contiguous() for k, v in state.items()}, path, metadata)
+    save_file(stored, path, metadata)
 
 
 def load(path: Path) -> HDemucs:
-    """The network of a file that `save` wrote, ready to separate."""
-    with safe_open(path, framework="pt") as file:
-        network = HDemucs(**json.loads(file.metadata()["kwargs"]))
-        network.load_state_dict({k: file.get_tensor(k).float() for k in file.keys()})  # noqa: SIM118 - not a dict
+    """The network of a file, ready to separate."""
+    network = networks.read(path)
+    assert isinstance(network, HDemucs)
     return network.eval()
 
 
-def separate(network: HDemucs, mix: torch.Tensor) -> torch.Tensor:
+def load_all(paths: Sequence[Path]) -> nn.Module:
+    """One network for all stems; or one that leaves the drums to a second."""
+    members = [load(path) for path in paths]
+    return members[0] if len(members) == 1 else BagOfModels(members, [[0, 1, 1, 1], [1, 0, 0, 0]], SEGMENT)
+
+
+def separate(network: nn.Module, mix: torch.Tensor) -> torch.Tensor:
     """Mix (2, frames) -> stems (4, 2, frames), windows overlapping by a quarter, as the executor does it."""
     with torch.inference_mode():
         stems: torch.Tensor = apply_model(network, mix[None], shifts=0, split=True, overlap=0.25)[0]

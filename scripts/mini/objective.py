@@ -119,9 +119,16 @@ def prepare(z: Tensor, colour: Tensor) -> Targets:
 
 
 def loss_of(
-    network: HDemucs, loud: Tensor, wanted: Tensor, energy: Tensor, beyond: Tensor, *, half: bool
+    network: HDemucs,
+    loud: Tensor,
+    wanted: Tensor,
+    energy: Tensor,
+    beyond: Tensor,
+    *,
+    half: bool,
+    only: int | None = None,
 ) -> Tensor:
-    """The error of the stems that add up to the mix, in dB of each stem's energy.
+    """The error of the stems that add up to the mix, in dB of each stem's energy; or of one stem as it is said.
 
     That is the figure we are measured by, per window: the STFT's windows overlap evenly, so that its squares add up to
     those in time, and what a magnitude on the mix's phase cannot say is a constant. No inverse STFT is needed.
@@ -131,19 +138,22 @@ def loss_of(
     x = (loud - mean) / (1e-5 + std)
     said = forward(network, x.bfloat16() if half else x).float().view_as(wanted)
     said = said * std[:, None] + mean[:, None]
+    usual = 0.75 * energy.mean() + 0.25 * energy
+    if only is not None:
+        error = (said[:, only] - wanted[:, only]).square().sum((1, 2, 3)) + beyond[:, only]
+        return (10 * torch.log10(error / (usual[:, only] + 1e-6) + FLOOR)).mean()
     missing = loud - said.sum(1)
     error = (said + missing[:, None] / len(STEMS) - wanted).square().sum((2, 3, 4)) + beyond
-    usual = 0.75 * energy.mean() + 0.25 * energy
     apart = missing.square().sum((1, 2, 3)) / (loud.square().sum((1, 2, 3)) + 1e-3 * usual.mean() + 1e-6)
     figure = 10 * torch.log10(error / (usual + 1e-6) + FLOOR)
     return (figure * figure.new_tensor(WEIGHTS)).mean() + ADDING_UP * apart.mean()
 
 
 class Objective:
-    """The loss of one network, compiled at its first call for the batch's shape."""
+    """The loss of one network, compiled at its first call for the batch's shape; `only` is the stem it is made for."""
 
-    def __init__(self, network: HDemucs) -> None:
-        self.network = network
+    def __init__(self, network: HDemucs, only: int | None = None) -> None:
+        self.network, self.only = network, only
         self._prepare = torch.compile(prepare, dynamic=False)
         self._loss = torch.compile(loss_of, dynamic=False)
 
@@ -151,7 +161,7 @@ class Objective:
         """`z` from `spectra`."""
         with torch.no_grad():
             targets = self._prepare(z, colour)
-        loss: Tensor = self._loss(self.network, *targets, half=BF16)
+        loss: Tensor = self._loss(self.network, *targets, half=BF16, only=self.only)
         return loss
 
     def trusted(self, z: Tensor) -> float:
@@ -160,7 +170,7 @@ class Objective:
         oneDNN's bf16 convolutions are wrong for some shapes (6 windows of a second, 8 of 1.1 s): such runs come apart.
         """
         colour = torch.ones(z.shape[0], len(STEMS), z.shape[3])
-        plain = loss_of(self.network, *prepare(z, colour), half=False)
+        plain = loss_of(self.network, *prepare(z, colour), half=False, only=self.only)
         said = []
         for loss in (plain, self(z, colour)):
             self.network.zero_grad()

@@ -121,6 +121,49 @@ def unrecorded(song: Song, rng: Rng, frames: int) -> Audio:
     return squash(out, rng) if rng.uniform() < 0.5 else out
 
 
+def _slices(sounds: Sounds, rng: Rng) -> list[Audio]:
+    """Eighths or sixteenths of one to three recorded loops, each at a pitch of its own near a common one."""
+    per_beat, pitch, spread = int(rng.choice([2, 4])), rng.uniform(-0.7, 0.7), rng.choice([0.0, 0.1, 0.35])
+    found = []
+    for name in rng.choice(list(sounds.loops), int(rng.integers(1, 4)), replace=False):
+        loop = sources.sample(str(name))
+        count = sounds.loops[str(name)] * per_beat
+        size = loop.shape[1] // count
+        for number in rng.choice(count, min(count, int(rng.integers(3, 10))), replace=False):
+            # Twice as long as its place: what is played slower or on a longer grid goes on ringing.
+            piece = loop[:, number * size : (number + 2) * size]
+            piece = sources.repitch(piece, 2 ** (pitch + float(rng.normal(0, 1)) * spread))
+            level = float(np.abs(piece).max())
+            if level > 0.02:
+                found.append((piece / np.float32(level) ** np.float32(0.5)).astype(np.float32))
+    return found
+
+
+def chopped(song: Song, sounds: Sounds, rng: Rng, frames: int) -> Audio:
+    """Slices of recorded loops in a new order, as breaks are cut: a pattern of one or two bars with changes."""
+    slices = _slices(sounds, rng)
+    out = np.zeros((2, frames), dtype=np.float32)
+    step = song.step * int(rng.choice([1, 2]))
+    size, rest = int(step * RATE), float(rng.uniform(0, 0.4))
+    length = max(round(song.bar / step) * int(rng.choice([1, 2])), 1)
+    pattern = [int(rng.integers(len(slices))) if rng.uniform() > rest else -1 for _ in range(length)]
+    change, ring = float(rng.choice([0, 0.1, 0.3])), float(rng.uniform(0.6, 2))
+    for number in range(int(song.seconds / step) if slices else 0):
+        begin = int(number * step * RATE)
+        bar = min(int(number * step / song.bar), len(song.chords) - 1)
+        which = pattern[number % length] if rng.uniform() >= change else int(rng.integers(len(slices)))
+        if which < 0 or not song.plays("drums", bar):
+            continue
+        piece = slices[which][:, : min(int(size * ring), max(frames - begin, 0))]
+        piece = piece[:, ::-1] if rng.uniform() < 0.03 else piece
+        edge = np.minimum(
+            1, np.minimum(np.arange(piece.shape[1]) / 40, np.arange(piece.shape[1], 0, -1) / 300)
+        )
+        level = np.float32(rng.uniform(0.5, 1))
+        out[:, begin : begin + piece.shape[1]] += piece * edge.astype(np.float32) * level
+    return squash(out, rng) if rng.uniform() < 0.5 else out
+
+
 def _sampled_bass(notes: list[Note], sounds: Sounds, rng: Rng, frames: int) -> Audio:
     name = str(rng.choice(list(sounds.basses)))
     shot, root = sources.sample(name), sounds.basses[name]

@@ -102,3 +102,35 @@ def hand_drums(rng: Rng, count: int) -> dict[str, Audio]:
     centre, spread = rng.uniform(np.log(50), np.log(2500)), float(rng.choice([0.3, 1.0, 2.0]))
     pitches = np.exp(np.clip(rng.normal(centre, spread, count), np.log(40), np.log(8000)))
     return {f"stroke {n}": stroke(rng, float(pitch)) for n, pitch in enumerate(pitches)}
+
+
+def shaken(rng: Rng, frames: int) -> Audio:
+    """What rattles in swells, float32 (2, frames), RMS 1: many small collisions, each of which rings shortly
+    (Cook, "Physically Informed Sonic Modeling", 1997), swelling softly or suddenly once to six times a second.
+    """
+    t = np.arange(frames) / RATE
+    energy, now, gap = np.zeros(frames), float(rng.uniform(-0.3, 0.5)), float(rng.uniform(0.16, 1))
+    rise, fall = (float(np.exp(rng.uniform(np.log(a), np.log(b)))) for a, b in ((0.002, 0.15), (0.03, 0.3)))
+    while now < t[-1]:
+        after = t - now
+        swell = np.minimum(np.clip(after / rise, 0, 1), np.exp(-np.maximum(after - rise, 0) / fall))
+        energy += rng.uniform(0.2, 1) * swell
+        now += gap * float(rng.choice([0.5, 1, 1, 2]))
+    density = float(np.exp(rng.uniform(np.log(30), np.log(6000))))
+    hits = rng.standard_normal((2, frames)) * (rng.uniform(size=(2, frames)) < energy * density / RATE)
+    width = rng.uniform(0, 1)
+    x = np.stack([hits[0], width * hits[1] + (1 - width) * hits[0]])
+    out = rng.uniform(0, 0.3) * x
+    for _ in range(int(rng.integers(1, 4))):  # what they hit, and the hollow around
+        pitch, ring = (
+            np.exp(rng.uniform(np.log(120), np.log(7000))),
+            np.exp(rng.uniform(np.log(0.0005), np.log(0.01))),
+        )
+        pole = np.exp(-1 / (ring * RATE))
+        rings = signal.lfilter([1], [1, -2 * pole * np.cos(2 * np.pi * pitch / RATE), pole**2], x, axis=-1)
+        out = out + rng.uniform(0.2, 1) * rings / (np.sqrt((rings**2).mean()) + 1e-9)
+    if rng.uniform() < 0.5:
+        out = signal.sosfilt(
+            signal.butter(1, np.exp(rng.uniform(np.log(300), np.log(5000))), fs=RATE, output="sos"), out
+        )
+    return np.asarray(out / (np.sqrt((out**2).mean()) + 1e-9), dtype=np.float32)
