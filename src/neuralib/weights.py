@@ -526,24 +526,27 @@ def _check_joined(files: Sequence[Path], sha256: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Bundled:
-    """A file that ships inside neuralib."""
+    """Files that ship inside neuralib."""
 
-    path: Path
-    sha256: str
+    paths: tuple[Path, ...]
+    sha256: tuple[str, ...]
     kind: str = "bundled"
 
     @property
     def pins(self) -> tuple[str | None, ...]:
-        return (self.sha256,)
+        return self.sha256
 
     def local(self, cache: Path) -> bool:
-        return self.path.is_file()
+        return not self._missing()
 
     def find(self, cache: Path) -> tuple[Path, ...] | None:
-        return (self.path,) if self.path.is_file() else None
+        return None if self._missing() else self.paths
 
     def pull(self, cache: Path, progress: BytesProgress) -> tuple[Path, ...]:
-        raise WeightsUnavailable(f"{self.path.name} is not in this installation")
+        raise WeightsUnavailable(f"{', '.join(p.name for p in self._missing())} is not in this installation")
+
+    def _missing(self) -> list[Path]:
+        return [path for path in self.paths if not path.is_file()]
 
 
 @dataclass(frozen=True, slots=True)

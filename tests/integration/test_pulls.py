@@ -64,7 +64,7 @@ def model_of(folder: Path, **more: Any) -> type[Executor[Any]]:
                 "small",
                 "Small",
                 "MIT",
-                sources=(Bundled(small, hashlib.sha256(b"small").hexdigest()),),
+                sources=(Bundled((small,), (hashlib.sha256(b"small").hexdigest(),)),),
                 commercial_use=True,
                 demo=True,
             ),

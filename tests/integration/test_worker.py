@@ -371,7 +371,7 @@ async def test_weights_that_are_not_cleared_fail_the_job_that_names_them_and_are
 ) -> None:
     path = tmp_path / "model.bin"
     path.write_bytes(b"weights")
-    source = Bundled(path, hashlib.sha256(b"weights").hexdigest())
+    source = Bundled((path,), (hashlib.sha256(b"weights").hexdigest(),))
     executor = made_of(
         weights=(
             Checkpoint("big", "Big", license="unclear", commercial_use=False, sources=(source,)),

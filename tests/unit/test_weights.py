@@ -24,7 +24,7 @@ NOWHERE = Hub(("https://hub.invalid/model.bin",), (SHA,), "m")
 def bundled(tmp_path):
     path = tmp_path / "small.safetensors"
     path.write_bytes(CONTENT)
-    return Bundled(path, SHA)
+    return Bundled((path,), (SHA,))
 
 
 def checkpoint(name, *sources, **more):

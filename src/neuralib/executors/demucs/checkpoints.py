@@ -151,8 +151,8 @@ CHECKPOINTS = (
         demo=True,
         sources=(
             Bundled(
-                Path(__file__).parents[1] / "bundled" / "hdemucs_mini.safetensors",
-                sha256="3bfbf5cfe36542c2a346eda392fa3b3e9798839a8530717093f5c96a876f0b29",
+                (Path(__file__).parents[1] / "bundled" / "hdemucs_mini.safetensors",),
+                sha256=("3bfbf5cfe36542c2a346eda392fa3b3e9798839a8530717093f5c96a876f0b29",),
             ),
         ),
         details=Shape(segment=Fraction(3), fixed=False).details,

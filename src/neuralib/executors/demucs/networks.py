@@ -48,11 +48,22 @@ def read(path: Path) -> nn.Module:
     """One network in fp32 from a safetensors file. Raises ModelLoadFailed."""
     try:
         network = _build(header(path))
-        state = {name: tensor.float() for name, tensor in load_file(path).items()}
-        network.load_state_dict(state, assign=True)
+        network.load_state_dict(_tensors(path), assign=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AssertionError, SafetensorError) as error:
         raise ModelLoadFailed(f"{path.name} cannot be loaded: {error}") from error
     return network
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    """All in fp32. A matrix of eight bits has the size of a step of each of its rows beside it, as `NAME.step`."""
+    stored = load_file(path)
+    steps = {
+        name: stored.pop(f"{name}.step") for name, tensor in [*stored.items()] if tensor.dtype == torch.int8
+    }
+    wide = {name: tensor.float() for name, tensor in stored.items()}
+    for name, step in steps.items():
+        wide[name] = (wide[name].flatten(1) * step[:, None]).view_as(wide[name])
+    return wide
 
 
 def _build(metadata: Mapping[str, str]) -> nn.Module:
