@@ -33,6 +33,8 @@ STROKES_FROM = 700
 """The number from which drums that are rendered alone are strokes that nobody ever recorded."""
 CHOPPED_FROM = 1300
 """The number from which they are recorded loops cut up and put together anew."""
+PLUCKS_FROM = {"bass": 400, "other": 220}
+"""The number from which they are strings and bars that never were."""
 VOICES_FROM = 150
 """The number from which vocals that are rendered alone have more voices."""
 LEVELS = {"drums": -19.0, "bass": -20.0, "other": -21.5, "vocals": -19.5}
@@ -89,6 +91,8 @@ def stem_of(stem: str, index: int, banks: Path) -> NDArrayInt16:
             x = np.float32(kit) * loud(x) + loud(render.percussion(song, rng, frames))
         if rng.uniform() < 0.45:
             x = worn(x, rng)
+    elif index >= PLUCKS_FROM.get(stem, index + 1):
+        x = render.plucked(song, rng, frames, low=stem == "bass")
     elif stem == "bass":
         x, _ = render.bass(song, sources.ALONE, rng, frames)
     elif stem == "other":

@@ -15,7 +15,7 @@ from demucs.hdemucs import HDemucs
 from effects import hum, smeared
 from objective import spectra
 from scipy import signal
-from strokes import shaken
+from strokes import boom, shaken
 from synth import RATE, Audio, Rng
 
 FRAMES = RATE
@@ -50,7 +50,7 @@ class Songs:
     def _take(self, stem: int, rng: Rng, frames: int) -> Audio:
         """`frames` of a stem of any song, or of the stems that were rendered alone."""
         alone = self.alone[STEMS[stem]]
-        if alone and rng.uniform() < (0.75 if STEMS[stem] == "drums" else 0.5):
+        if alone and rng.uniform() < (0.75 if STEMS[stem] in {"drums", "bass"} else 0.5):
             data = alone[int(rng.integers(len(alone)))]
         else:
             data = self.songs[int(rng.integers(len(self.songs)))][stem]
@@ -58,9 +58,10 @@ class Songs:
         return np.asarray(data[:, at : at + frames], dtype=np.float32) / 32768
 
     def _varied(self, stem: int, rng: Rng) -> Audio:
-        """A window of one stem, often played faster or slower; drums by more, with others, shaken or in a room."""
+        """A window of one stem, often played faster or slower; drums by more, with others, shaken, booming or in a room."""
         drums = STEMS[stem] == "drums"
-        low, high = (0.72, 1.38) if drums else (0.84, 1.19)
+        # Instruments keep their formants; drums and basses have none that matter.
+        low, high = (0.72, 1.38) if STEMS[stem] in {"drums", "bass"} else (0.84, 1.19)
         ratio = float(rng.uniform(low, high)) if rng.uniform() < 0.6 else 1.0
         x = resampled(self._take(stem, rng, int(FRAMES * ratio) + 2), ratio)
         if drums and rng.uniform() < 0.25:
@@ -69,8 +70,14 @@ class Songs:
         if drums and rng.uniform() < 0.12:
             x = shaken(rng, FRAMES) * np.float32(np.sqrt((x**2).mean()) + 0.02) + rng.choice([0, 0.5, 1]) * x
         if drums and rng.uniform() < 0.15:
+            peak = float(np.abs(x).max())
+            x = x * np.float32(rng.uniform(0.1, 1)) + boom(rng, FRAMES) * np.float32(
+                rng.uniform(0.4, 1.5) * (peak + 0.05)
+            )
+        if drums and rng.uniform() < 0.15:
             x = smeared(x, rng)
-        if drums and rng.uniform() < 0.35:
+        # Plucked and picked is not struck: that takes hearing many attacks of both.
+        if rng.uniform() < {"drums": 0.35, "bass": 0.35, "other": 0.2, "vocals": 0.0}[STEMS[stem]]:
             x = sharpened(x, float(rng.uniform(-0.4, 0.7)))
         return x
 

@@ -164,9 +164,8 @@ def chopped(song: Song, sounds: Sounds, rng: Rng, frames: int) -> Audio:
     return squash(out, rng) if rng.uniform() < 0.5 else out
 
 
-def _sampled_bass(notes: list[Note], sounds: Sounds, rng: Rng, frames: int) -> Audio:
-    name = str(rng.choice(list(sounds.basses)))
-    shot, root = sources.sample(name), sounds.basses[name]
+def _sampled(notes: list[Note], shot: Audio, root: int, frames: int) -> Audio:
+    """Notes played by one recorded note, whose MIDI pitch is `root`."""
     out = np.zeros((2, frames), dtype=np.float32)
     for note in notes:
         begin, gate = int(note.start * RATE), int(note.duration * RATE)
@@ -176,6 +175,16 @@ def _sampled_bass(notes: list[Note], sounds: Sounds, rng: Rng, frames: int) -> A
         fade = np.minimum(1, np.arange(x.shape[1], 0, -1) / 2000).astype(np.float32)
         out[:, begin : begin + x.shape[1]] += x * fade * np.float32(note.velocity)
     return out
+
+
+def plucked(song: Song, rng: Rng, frames: int, *, low: bool) -> Audio:
+    """A bass or an accompaniment of strings and bars that never were, struck as hard as drums."""
+    notes = compose.bass_part(song, rng) if low else compose.other_part(song, rng)
+    root = 36 if low else 60
+    shot = strokes.pluck(rng, 440 * 2 ** ((root - 69) / 12))
+    stereo = np.stack([shot, shot]) if low else widen(shot, rng)
+    x = _sampled([n for n in notes if n.start < song.seconds], stereo, root, frames)
+    return squash(x, rng) if rng.uniform() < 0.4 else x
 
 
 def bass(song: Song, sounds: Sounds, rng: Rng, frames: int) -> tuple[Audio, list[Note]]:
@@ -188,7 +197,8 @@ def bass(song: Song, sounds: Sounds, rng: Rng, frames: int) -> tuple[Audio, list
         x = synth.perform(notes, patch, frames, rng, glide=glide)
         x = np.stack([x, x]) if rng.uniform() < 0.8 else widen(x, rng)
     elif choice < sounds.synthesis * 1.15 + 0.12:
-        x = _sampled_bass(notes, sounds, rng, frames)
+        name = str(rng.choice(list(sounds.basses)))
+        x = _sampled(notes, sources.sample(name), sounds.basses[name], frames)
     else:
         font = sounds.fonts[rng.integers(len(sounds.fonts))]
         x = sources.play_midi(font, int(rng.choice(sources.BASS_PROGRAMS)), notes, frames)

@@ -84,6 +84,59 @@ def stroke(rng: Rng, pitch: float) -> Audio:
     return _loud(x)
 
 
+def pluck(rng: Rng, pitch: float) -> Audio:
+    """A note of `pitch` (Hz) that is plucked or struck, float32 (frames,), peak 1: harmonics, a little stretched, that die away
+    the sooner the higher they are, behind the noise and the thump of what hit them.
+    """
+    seconds = float(np.exp(rng.uniform(np.log(0.4), np.log(4))))
+    t = np.arange(int(seconds * RATE)) / RATE
+    number = np.arange(1, int(min(40, 0.4 * RATE / pitch)) + 1)
+    ratios = number * np.sqrt(1 + np.exp(rng.uniform(np.log(1e-6), np.log(2e-3))) * number**2)
+    level = number ** -rng.uniform(0.3, 2.2) * np.abs(np.sin(np.pi * number * rng.uniform(0.05, 0.5)))
+    level = level * rng.uniform(0.3, 1, number.size)
+    decay = seconds / rng.uniform(3, 8) * ratios ** -rng.uniform(0, 1.2)
+    x = np.zeros(t.size)
+    for ratio, loud, fade in zip(ratios, level, decay, strict=True):
+        if pitch * ratio < 0.45 * RATE and loud > 1e-3:
+            x += loud * np.sin(2 * np.pi * pitch * ratio * t + rng.uniform(0, 6.28)) * np.exp(-t / fade)
+    x = _loud(x)
+    for lowest, highest, shortest, longest in ((200, 6000, 0.004, 0.06), (40, 150, 0.03, 0.12)):
+        if rng.uniform() < 0.6:
+            noise = _burst(
+                rng,
+                float(np.exp(rng.uniform(np.log(lowest), np.log(highest)))),
+                float(rng.uniform(shortest, longest)),
+            )
+            x[: noise.size] += np.float32(rng.uniform(0.05, 0.7)) * noise
+    rise = float(np.exp(rng.uniform(np.log(0.0003), np.log(0.02))))
+    x = x * np.minimum(1, t / rise)
+    if rng.uniform() < 0.3:
+        x = drive(_loud(x), float(rng.uniform(0.3, 5)))
+    if rng.uniform() < 0.4:
+        x = signal.sosfilt(signal.butter(2, rng.uniform(300, 5000), fs=RATE, output="sos"), x)
+    return _loud(x)
+
+
+def boom(rng: Rng, frames: int) -> Audio:
+    """Strokes of one deep electronic kick, float32 (frames,), peak 1: a sine that falls to 28 to 75 Hz and dies away."""
+    seconds = float(np.exp(rng.uniform(np.log(0.1), np.log(1.2))))
+    t = np.arange(int(seconds * RATE)) / RATE
+    pitch = np.exp(rng.uniform(np.log(28), np.log(75)))
+    fall = rng.uniform(0.2, 6) * np.exp(-t / rng.uniform(0.005, 0.06))
+    kick = np.sin(2 * np.pi * np.cumsum(pitch * (1 + fall)) / RATE) * np.exp(-t * rng.uniform(3, 8) / seconds)
+    if rng.uniform() < 0.5:
+        kick = drive(_loud(kick), float(rng.uniform(0.3, 4)))
+    kick = _loud(kick * np.minimum(1, np.arange(t.size, 0, -1) / 400))
+    out, gap = np.zeros(frames, dtype=np.float32), float(rng.uniform(0.25, 1.5))
+    now = float(rng.uniform(-0.4, 0.6))
+    while now < frames / RATE:
+        at, skip = max(int(now * RATE), 0), max(int(-now * RATE), 0)
+        piece = kick[skip : skip + frames - at]
+        out[at : at + piece.size] += piece * np.float32(rng.uniform(0.6, 1))
+        now += gap * float(rng.choice([0.5, 1, 1]))
+    return _loud(out)
+
+
 _PITCHES = {
     "kick": (35, 110), "low": (60, 200), "mid": (90, 350), "high": (130, 600), "snare": (120, 900), "rim": (300, 2500),
     "clap": (500, 2500), "hat": (2500, 9000), "open": (2000, 8000), "ride": (1200, 6000), "crash": (900, 5000),

@@ -250,12 +250,23 @@ def test_the_bundled_separator_says_what_stock_says(studio, tmp_path):
     found = Resolver(tmp_path).resolve("demucs", CHECKPOINTS, "hdemucs_mini")
     executor = Demucs()
     executor.load(found, "cpu", "fp32")
-    _, options = arguments(header(found.files[0]))
-    made = HDemucs(**options)
-    made.load_state_dict(load_file(found.files[0]))
+    members = []
+    for path in found.files:
+        _, options = arguments(header(path))
+        members.append(HDemucs(**options))
+        stored = load_file(path)
+        members[-1].load_state_dict(
+            {
+                name: tensor.float() * stored[f"{name}.step"].view(-1, *[1] * (tensor.dim() - 1))
+                if tensor.dtype == torch.int8
+                else tensor
+                for name, tensor in stored.items()
+                if not name.endswith(".step")
+            }
+        )
     audio = song(3.5)
     output = studio.run(executor, studio.recording(audio), mode="model")
-    assert snr(stems_of(output), stock(made, audio)) >= 90
+    assert snr(stems_of(output), stock(BagOfModels(members, [[0, 1, 1, 1], [1, 0, 0, 0]]), audio)) >= 90
     assert [stem.name for stem in output.audio] == STEMS
 
 
@@ -285,7 +296,9 @@ def test_a_fine_tuned_bag_runs_one_member_for_one_stem(studio, tmp_path):
         ("htdemucs_ft", {}, 24, 4),
         ("htdemucs_ft", {"stems": ["vocals"]}, 6, 1),
         ("htdemucs_6s", {"stems": ["piano", "guitar"]}, 6, 1),
-        ("hdemucs_mini", {}, 14, 1),
+        ("hdemucs_mini", {}, 28, 2),
+        ("hdemucs_mini", {"stems": ["vocals", "bass"]}, 14, 1),
+        ("hdemucs_mini", {"stems": ["drums"]}, 14, 1),
     ],
 )
 def test_the_plan_tells_the_windows_before_the_run(name, params, windows, passes):
@@ -564,6 +577,35 @@ def test_a_file_may_not_name_another_class(tmp_path):
         {"klass": "subprocess.Popen", "args": "[]", "kwargs": '{"args": "true"}'},
     )
     with pytest.raises(ModelLoadFailed, match="none of demucs"):
+        loaded([path])
+
+
+def test_matrices_of_eight_bits_have_a_step_a_row(studio, tmp_path):
+    made = network(HDemucs, SPECTRAL)
+    path = saved(made, SPECTRAL, tmp_path / "plain.safetensors")
+    stored, metadata = {}, header(path)
+    for name, tensor in made.state_dict().items():
+        if tensor.dim() >= 2:
+            step = tensor.flatten(1).abs().amax(1) / 127
+            rows = step.view(-1, *[1] * (tensor.dim() - 1))
+            stored[name] = torch.round(tensor / rows).to(torch.int8)
+            stored[f"{name}.step"] = step
+            tensor.copy_(stored[name] * rows)
+        else:
+            stored[name] = tensor
+    small = tmp_path / "small.safetensors"
+    save_file({k: v.contiguous() for k, v in stored.items()}, small, dict(metadata))
+    assert small.stat().st_size < 0.4 * path.stat().st_size
+    audio = song(1.8)
+    ours = stems_of(studio.run(loaded([small]), studio.recording(audio), mode="model"))
+    assert snr(ours, stock(made, audio)) >= 90
+
+
+def test_eight_bits_without_steps_are_refused(tmp_path):
+    path = saved(network(HDemucs, SPECTRAL), SPECTRAL, tmp_path / "steps.safetensors")
+    eight = {name: tensor.to(torch.int8) for name, tensor in load_file(path).items()}
+    save_file(eight, path, dict(header(path)))
+    with pytest.raises(ModelLoadFailed, match=r"steps\.safetensors.*step"):
         loaded([path])
 
 

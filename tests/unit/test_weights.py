@@ -115,9 +115,23 @@ def test_an_unknown_checkpoint_names_the_known(tmp_path, bundled):
 
 
 def test_a_bundled_file_that_is_not_the_published_one_is_refused(tmp_path, bundled):
-    bundled.path.write_bytes(b"tampered")
+    bundled.paths[0].write_bytes(b"tampered")
     with pytest.raises(WeightsChecksumMismatch):
         Resolver(tmp_path).resolve("m", [checkpoint("small", bundled)])
+
+
+def test_several_bundled_files_are_one_checkpoint_and_none_may_be_missing(tmp_path, bundled):
+    second = tmp_path / "second.safetensors"
+    bag = checkpoint("bag", Bundled((*bundled.paths, second), (SHA, SHA)))
+    with pytest.raises(WeightsUnavailable, match=r"second\.safetensors is not in this installation"):
+        Resolver(tmp_path).resolve("m", [bag])
+    second.write_bytes(CONTENT)
+    weights = Resolver(tmp_path).resolve("m", [bag])
+    assert weights.files == (*bundled.paths, second)
+    assert weights.sha256 not in {SHA, ""}
+    second.write_bytes(CONTENT + b"!")
+    with pytest.raises(WeightsChecksumMismatch, match=r"second\.safetensors"):
+        Resolver(tmp_path).resolve("m", [bag])
 
 
 @pytest.fixture

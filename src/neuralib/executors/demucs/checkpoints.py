@@ -17,6 +17,7 @@ OFFICIAL = (
     "trained in part on MUSDB18-HQ, which is for non-commercial use"
 )
 HEADER_LIMIT = 16 << 20
+BUNDLED = Path(__file__).parents[1] / "bundled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +152,17 @@ CHECKPOINTS = (
         demo=True,
         sources=(
             Bundled(
-                (Path(__file__).parents[1] / "bundled" / "hdemucs_mini.safetensors",),
-                sha256=("3bfbf5cfe36542c2a346eda392fa3b3e9798839a8530717093f5c96a876f0b29",),
+                (BUNDLED / "hdemucs_mini.safetensors", BUNDLED / "hdemucs_mini_drums.safetensors"),
+                sha256=(
+                    "67b005b85a5151fcf724bff85ef3e4b209f4edef3fd025b06959d4f745d54876",
+                    "78d7b6c0c4726ace1a6d2768f0c60effab4f543dd02ee99547ea77ca0b999394",
+                ),
             ),
         ),
-        details=Shape(segment=Fraction(3), fixed=False).details,
+        # The second member knows drums and nothing else.
+        details=Shape(
+            segment=Fraction(3), fixed=False, mixing=((0.0, 1.0, 1.0, 1.0), (1.0, 0.0, 0.0, 0.0))
+        ).details,
     ),
     _official(
         "htdemucs_ft",
