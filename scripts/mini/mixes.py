@@ -24,6 +24,7 @@ ROUNDS = 2
 """Mixes made of one batch's spectra, which cost a sixth of a step."""
 PIVOTS = (500.0, 120.0, 700.0, 900.0)
 """Hz at which a tilt leaves a stem as loud as it was, in STEMS order."""
+DRUMS = STEMS.index("drums")
 Stack = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -58,28 +59,31 @@ class Songs:
         return np.asarray(data[:, at : at + frames], dtype=np.float32) / 32768
 
     def _varied(self, stem: int, rng: Rng) -> Audio:
-        """A window of one stem, often played faster or slower; drums by more, with others, shaken, booming or in a room."""
-        drums = STEMS[stem] == "drums"
+        """A window of one stem, often played faster or slower, or with other attacks; see `_more_drums`."""
+        name = STEMS[stem]
         # Instruments keep their formants; drums and basses have none that matter.
-        low, high = (0.72, 1.38) if STEMS[stem] in {"drums", "bass"} else (0.84, 1.19)
+        low, high = (0.72, 1.38) if name in {"drums", "bass"} else (0.84, 1.19)
         ratio = float(rng.uniform(low, high)) if rng.uniform() < 0.6 else 1.0
         x = resampled(self._take(stem, rng, int(FRAMES * ratio) + 2), ratio)
-        if drums and rng.uniform() < 0.25:
-            for _ in range(int(rng.integers(1, 4))):
-                x = x + np.float32(rng.uniform(0.2, 1)) * self._take(stem, rng, FRAMES)
-        if drums and rng.uniform() < 0.12:
-            x = shaken(rng, FRAMES) * np.float32(np.sqrt((x**2).mean()) + 0.02) + rng.choice([0, 0.5, 1]) * x
-        if drums and rng.uniform() < 0.15:
-            peak = float(np.abs(x).max())
-            x = x * np.float32(rng.uniform(0.1, 1)) + boom(rng, FRAMES) * np.float32(
-                rng.uniform(0.4, 1.5) * (peak + 0.05)
-            )
-        if drums and rng.uniform() < 0.15:
-            x = smeared(x, rng)
+        if name == "drums":
+            x = self._more_drums(x, rng)
         # Plucked and picked is not struck: that takes hearing many attacks of both.
-        if rng.uniform() < {"drums": 0.35, "bass": 0.35, "other": 0.2, "vocals": 0.0}[STEMS[stem]]:
+        if rng.uniform() < {"drums": 0.35, "bass": 0.35, "other": 0.2, "vocals": 0.0}[name]:
             x = sharpened(x, float(rng.uniform(-0.4, 0.7)))
         return x
+
+    def _more_drums(self, x: Audio, rng: Rng) -> Audio:
+        """Drums with others, with what is shaken or booms, in a room; each at random."""
+        if rng.uniform() < 0.25:
+            for _ in range(int(rng.integers(1, 4))):
+                x = x + np.float32(rng.uniform(0.2, 1)) * self._take(DRUMS, rng, FRAMES)
+        if rng.uniform() < 0.12:
+            x = shaken(rng, FRAMES) * np.float32(np.sqrt((x**2).mean()) + 0.02) + rng.choice([0, 0.5, 1]) * x
+        if rng.uniform() < 0.15:
+            peak = float(np.abs(x).max())
+            kept, loud = np.float32(rng.uniform(0.1, 1)), boom(rng, FRAMES)
+            x = x * kept + loud * np.float32(rng.uniform(0.4, 1.5) * (peak + 0.05))
+        return smeared(x, rng) if rng.uniform() < 0.15 else x
 
     def window(self, rng: Rng) -> Stack:
         """(4, 2, FRAMES): one song's stems at one time (a third of the windows), or four songs'."""
@@ -92,7 +96,7 @@ class Songs:
             for stem in range(len(STEMS)):
                 out[stem] = self._varied(stem, rng)
         if rng.uniform() < 0.25:
-            out[0] += hum(out[0], rng)
+            out[DRUMS] += hum(out[DRUMS], rng)
         for stem in range(len(STEMS)):
             if rng.uniform() < 0.5:
                 out[stem] = out[stem, ::-1].copy()
@@ -130,7 +134,7 @@ def colours(size: int, bins: int, rng: Rng) -> Stack:
     # Drums often weigh most where basses are: breaks from records, booming kicks.
     heavy = rng.uniform(2, 14, (size, 1)) * (rng.uniform(size=(size, 1)) < 0.3)
     corner = np.log2(rng.uniform(45, 150, (size, 1)))
-    tilt[:, STEMS.index("drums")] += heavy / (1 + 2 ** (3 * (octaves - corner))) - heavy / 2
+    tilt[:, DRUMS] += heavy / (1 + 2 ** (3 * (octaves - corner))) - heavy / 2
     # What is dull or thin: nothing above a corner, or nothing below one.
     often = np.where(np.array(STEMS) == "drums", 0.25, 0.1)[:, None]
     for side, lowest, highest in ((1, 9.5, 13.5), (-1, 6, 9)):
