@@ -386,7 +386,7 @@ async def test_weights_that_are_not_cleared_fail_the_job_that_names_them_and_are
     assert chosen.state is JobState.SUCCEEDED
     assert chosen.result["weights"] == {
         "name": "small",
-        "sha256": source.sha256,
+        "sha256": source.sha256[0],
         "source": "bundled",
         "license": "MIT",
         "commercial_use": True,
