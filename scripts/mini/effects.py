@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from compose import Song
 from scipy import signal
-from synth import RATE, Audio, Rng, drive
+from synth import RATE, Audio, Rng, drive, log_uniform
 
 
 def loud(x: Audio) -> Audio:
@@ -25,6 +25,13 @@ def equalise(x: Audio, rng: Rng, strength: float = 6.0) -> Audio:
     return np.asarray(x, dtype=np.float32)
 
 
+def _in_room(x: Audio, tail: Audio) -> Audio:
+    """What a room of this answer, whose energy is brought to 1 a side, gives back."""
+    tail = tail / np.sqrt((tail**2).sum(axis=1, keepdims=True))
+    back: Audio = signal.oaconvolve(x, tail, axes=-1)[:, : x.shape[1]]
+    return back
+
+
 def reverb(x: Audio, rng: Rng, wet: float) -> Audio:
     """Stereo noise decaying in 0.2-2 s, darker towards its end."""
     seconds = float(rng.uniform(0.2, 2.0))
@@ -34,8 +41,7 @@ def reverb(x: Audio, rng: Rng, wet: float) -> Audio:
         signal.butter(1, [200, rng.uniform(2500, 9000)], "bandpass", fs=RATE, output="sos"), tail
     )
     tail = np.pad(tail, ((0, 0), (int(rng.uniform(0, 0.03) * RATE), 0)))
-    tail /= np.sqrt((tail**2).sum(axis=1, keepdims=True))
-    return (x + wet * signal.oaconvolve(x, tail, axes=-1)[:, : x.shape[1]]).astype(np.float32)
+    return (x + wet * _in_room(x, tail)).astype(np.float32)
 
 
 def widen(x: Audio, rng: Rng) -> Audio:
@@ -99,15 +105,14 @@ def smeared(x: Audio, rng: Rng) -> Audio:
     )
     k = float(rng.uniform(0, 0.95))
     tail = signal.lfilter([1 - k], [1, -k], tail, axis=-1)
-    tail /= np.sqrt((tail**2).sum(axis=1, keepdims=True))
     wet = rng.uniform(0.2, 1)
-    return np.asarray((1 - wet) * x + wet * signal.oaconvolve(x, tail, axes=-1)[:, : x.shape[1]], np.float32)
+    return np.asarray((1 - wet) * x + wet * _in_room(x, tail), np.float32)
 
 
 def hum(x: Audio, rng: Rng) -> Audio:
     """What hums without end under many a break, of mains or of the record: a low tone, a few harmonics, mostly odd."""
     t = np.arange(x.shape[1], dtype=np.float32) / RATE
-    pitch = np.exp(rng.uniform(np.log(32), np.log(130)))
+    pitch = log_uniform(rng, 32, 130)
     out = np.sin(2 * np.pi * pitch * t + rng.uniform(0, 6.28))
     for harmonic in range(2, 8):
         level = rng.uniform(-50, -10) - (12 if harmonic % 2 == 0 else 0)

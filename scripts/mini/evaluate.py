@@ -39,11 +39,6 @@ with contextlib.suppress(ImportError):
 Block = np.ndarray[Any, np.dtype[np.float32]]
 
 
-def adding_up(stems: torch.Tensor, mix: torch.Tensor) -> torch.Tensor:
-    """Share what is missing equally: the executor's `exact` mode."""
-    return stems + (mix - stems.sum(0)) / len(stems)
-
-
 def medians(reference: torch.Tensor, estimate: torch.Tensor) -> list[float]:
     """museval's SDR (BSS Eval v4): the median over windows of a second, per stem."""
     pair = (np.ascontiguousarray(x.numpy().transpose(0, 2, 1)) for x in (reference, estimate))
@@ -58,7 +53,7 @@ def split(network: nn.Module, folder: Path, *, slow: int) -> dict[str, list[floa
         stems = torch.from_numpy(np.load(path).astype(np.float32) / 32768)
         mix = stems.sum(0)
         plain = model.separate(network, mix)
-        exact = adding_up(plain, mix)
+        exact = model.adding_up(plain, mix)
         silent = [bool((s**2).mean() < 1e-7) for s in stems]
 
         def scored(
@@ -142,7 +137,7 @@ def run(entry: str, checkpoint: str, blocks: Iterable[Block], cache: Path, **par
 def demo(network: nn.Module, folder: Path, cache: Path) -> None:
     audio, _ = soundfile.read(folder / "song.ogg", dtype="float32", always_2d=True)
     mix = torch.from_numpy(audio.T.copy())
-    stems = dict(zip(STEMS, adding_up(model.separate(network, mix), mix), strict=True))
+    stems = dict(zip(STEMS, model.adding_up(model.separate(network, mix), mix), strict=True))
     if (folder / "stems").is_dir():
         for name, estimate in stems.items():
             truth = torch.from_numpy(
@@ -175,7 +170,7 @@ def piece(network: nn.Module, path: Path, pictures: Path, start: int = 30, secon
     """A recording whose stems nobody knows: do they add up, and where are the strokes that the mix has?"""
     audio, rate = librosa.load(path, sr=None, mono=False, offset=start, duration=seconds)
     mix = torch.from_numpy(np.atleast_2d(soxr.resample(audio.T, rate, RATE).T).astype(np.float32))
-    stems = adding_up(model.separate(network, mix), mix)
+    stems = model.adding_up(model.separate(network, mix), mix)
     null = 10 * torch.log10(((mix - stems.sum(0)) ** 2).mean() / (mix**2).mean() + 1e-30)
     struck = percussive(mix)
     loud = struck > np.quantile(struck, 0.98)  # the strokes: the loudest vertical 2 % of the mix

@@ -6,9 +6,11 @@ and dies away.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import signal
-from synth import RATE, Audio, Rng, drive
+from synth import RATE, Audio, Rng, drive, log_uniform
 
 _RATIOS = (
     (1, 1.594, 2.136, 2.296, 2.653, 2.918, 3.156, 3.501, 3.600, 4.060),  # a membrane: zeros of Bessel functions
@@ -39,10 +41,15 @@ def _modes(rng: Rng, pitch: float, seconds: float) -> Audio:
         -t / rng.uniform(0.008, 0.08)
     )
     turns = 2 * np.pi * np.cumsum(pitch * bend) / RATE
-    out = np.zeros(t.size)
-    for ratio, fade, level in zip(ratios, decay, loud, strict=True):
-        if pitch * ratio < 0.45 * RATE:
-            out += level * np.sin(turns * ratio + rng.uniform(0, 6.28)) * np.exp(-t / fade)
+    heard = pitch * ratios < 0.45 * RATE
+    return _ringing(rng, turns, ratios[heard], loud[heard], decay[heard])
+
+
+def _ringing(rng: Rng, turns: Any, ratios: Any, levels: Any, decays: Any) -> Audio:
+    """Partials that each die away in their own seconds, peak 1; `turns` is the phase of the lowest, frame by frame."""
+    t, out = np.arange(turns.size) / RATE, np.zeros(turns.size)
+    for ratio, level, decay in zip(ratios, levels, decays, strict=True):
+        out += level * np.sin(turns * ratio + rng.uniform(0, 6.28)) * np.exp(-t / decay)
     return _loud(out)
 
 
@@ -59,17 +66,15 @@ def _burst(rng: Rng, centre: float, seconds: float) -> Audio:
 
 def stroke(rng: Rng, pitch: float) -> Audio:
     """One stroke, float32 (frames,), peak 1; `pitch` (Hz) is about where it sounds."""
-    seconds = float(np.exp(rng.uniform(np.log(0.04), np.log(1.3))))
+    seconds = log_uniform(rng, 0.04, 1.3)
     noise = float(rng.choice([0, 1, rng.uniform(0, 1)], p=[0.1, 0.15, 0.75]))
     x = (1 - noise) * _modes(rng, pitch, seconds)
     burst = _burst(rng, pitch * 2 ** float(rng.uniform(-1, 3)), seconds * float(rng.uniform(0.2, 1)))
     x[: burst.size] += noise * burst[: x.size]
     if rng.uniform() < 0.5:  # the stick or the hand
-        click = _burst(
-            rng, float(np.exp(rng.uniform(np.log(600), np.log(9000)))), float(rng.uniform(0.004, 0.03))
-        )
+        click = _burst(rng, log_uniform(rng, 600, 9000), float(rng.uniform(0.004, 0.03)))
         x[: click.size] += np.float32(rng.uniform(0.1, 0.8)) * click[: x.size]
-    rise = float(np.exp(rng.uniform(np.log(0.0003), np.log(0.003 if rng.uniform() < 0.75 else 0.05))))
+    rise = log_uniform(rng, 0.0003, 0.003 if rng.uniform() < 0.75 else 0.05)
     x = x * np.minimum(1, np.arange(x.size) / (rise * RATE)).astype(np.float32)
     if rng.uniform() < 0.15:  # several hands, almost together
         gap = int(rng.uniform(0.006, 0.03) * RATE)
@@ -88,27 +93,24 @@ def pluck(rng: Rng, pitch: float) -> Audio:
     """A note of `pitch` (Hz) that is plucked or struck, float32 (frames,), peak 1: harmonics, a little stretched, that die away
     the sooner the higher they are, behind the noise and the thump of what hit them.
     """
-    seconds = float(np.exp(rng.uniform(np.log(0.4), np.log(4))))
+    seconds = log_uniform(rng, 0.4, 4)
     t = np.arange(int(seconds * RATE)) / RATE
     number = np.arange(1, int(min(40, 0.4 * RATE / pitch)) + 1)
-    ratios = number * np.sqrt(1 + np.exp(rng.uniform(np.log(1e-6), np.log(2e-3))) * number**2)
+    ratios = number * np.sqrt(1 + log_uniform(rng, 1e-6, 2e-3) * number**2)
     level = number ** -rng.uniform(0.3, 2.2) * np.abs(np.sin(np.pi * number * rng.uniform(0.05, 0.5)))
     level = level * rng.uniform(0.3, 1, number.size)
     decay = seconds / rng.uniform(3, 8) * ratios ** -rng.uniform(0, 1.2)
-    x = np.zeros(t.size)
-    for ratio, loud, fade in zip(ratios, level, decay, strict=True):
-        if pitch * ratio < 0.45 * RATE and loud > 1e-3:
-            x += loud * np.sin(2 * np.pi * pitch * ratio * t + rng.uniform(0, 6.28)) * np.exp(-t / fade)
-    x = _loud(x)
+    heard = (pitch * ratios < 0.45 * RATE) & (level > 1e-3)
+    x = _ringing(rng, 2 * np.pi * pitch * t, ratios[heard], level[heard], decay[heard])
     for lowest, highest, shortest, longest in ((200, 6000, 0.004, 0.06), (40, 150, 0.03, 0.12)):
         if rng.uniform() < 0.6:
             noise = _burst(
                 rng,
-                float(np.exp(rng.uniform(np.log(lowest), np.log(highest)))),
+                log_uniform(rng, lowest, highest),
                 float(rng.uniform(shortest, longest)),
             )
             x[: noise.size] += np.float32(rng.uniform(0.05, 0.7)) * noise
-    rise = float(np.exp(rng.uniform(np.log(0.0003), np.log(0.02))))
+    rise = log_uniform(rng, 0.0003, 0.02)
     x = x * np.minimum(1, t / rise)
     if rng.uniform() < 0.3:
         x = drive(_loud(x), float(rng.uniform(0.3, 5)))
@@ -119,9 +121,9 @@ def pluck(rng: Rng, pitch: float) -> Audio:
 
 def boom(rng: Rng, frames: int) -> Audio:
     """Strokes of one deep electronic kick, float32 (frames,), peak 1: a sine that falls to 28 to 75 Hz and dies away."""
-    seconds = float(np.exp(rng.uniform(np.log(0.1), np.log(1.2))))
+    seconds = log_uniform(rng, 0.1, 1.2)
     t = np.arange(int(seconds * RATE)) / RATE
-    pitch = np.exp(rng.uniform(np.log(28), np.log(75)))
+    pitch = log_uniform(rng, 28, 75)
     fall = rng.uniform(0.2, 6) * np.exp(-t / rng.uniform(0.005, 0.06))
     kick = np.sin(2 * np.pi * np.cumsum(pitch * (1 + fall)) / RATE) * np.exp(-t * rng.uniform(3, 8) / seconds)
     if rng.uniform() < 0.5:
@@ -147,7 +149,7 @@ _PITCHES = {
 
 def kit(rng: Rng) -> dict[str, Audio]:
     """One stroke for each piece of a kit."""
-    return {name: stroke(rng, float(np.exp(rng.uniform(*np.log(span))))) for name, span in _PITCHES.items()}
+    return {name: stroke(rng, log_uniform(rng, *span)) for name, span in _PITCHES.items()}
 
 
 def hand_drums(rng: Rng, count: int) -> dict[str, Audio]:
@@ -163,27 +165,25 @@ def shaken(rng: Rng, frames: int) -> Audio:
     """
     t = np.arange(frames) / RATE
     energy, now, gap = np.zeros(frames), float(rng.uniform(-0.3, 0.5)), float(rng.uniform(0.16, 1))
-    rise, fall = (float(np.exp(rng.uniform(np.log(a), np.log(b)))) for a, b in ((0.002, 0.15), (0.03, 0.3)))
+    rise, fall = (log_uniform(rng, a, b) for a, b in ((0.002, 0.15), (0.03, 0.3)))
     while now < t[-1]:
         after = t - now
         swell = np.minimum(np.clip(after / rise, 0, 1), np.exp(-np.maximum(after - rise, 0) / fall))
         energy += rng.uniform(0.2, 1) * swell
         now += gap * float(rng.choice([0.5, 1, 1, 2]))
-    density = float(np.exp(rng.uniform(np.log(30), np.log(6000))))
+    density = log_uniform(rng, 30, 6000)
     hits = rng.standard_normal((2, frames)) * (rng.uniform(size=(2, frames)) < energy * density / RATE)
     width = rng.uniform(0, 1)
     x = np.stack([hits[0], width * hits[1] + (1 - width) * hits[0]])
     out = rng.uniform(0, 0.3) * x
     for _ in range(int(rng.integers(1, 4))):  # what they hit, and the hollow around
         pitch, ring = (
-            np.exp(rng.uniform(np.log(120), np.log(7000))),
-            np.exp(rng.uniform(np.log(0.0005), np.log(0.01))),
+            log_uniform(rng, 120, 7000),
+            log_uniform(rng, 0.0005, 0.01),
         )
         pole = np.exp(-1 / (ring * RATE))
         rings = signal.lfilter([1], [1, -2 * pole * np.cos(2 * np.pi * pitch / RATE), pole**2], x, axis=-1)
         out = out + rng.uniform(0.2, 1) * rings / (np.sqrt((rings**2).mean()) + 1e-9)
     if rng.uniform() < 0.5:
-        out = signal.sosfilt(
-            signal.butter(1, np.exp(rng.uniform(np.log(300), np.log(5000))), fs=RATE, output="sos"), out
-        )
+        out = signal.sosfilt(signal.butter(1, log_uniform(rng, 300, 5000), fs=RATE, output="sos"), out)
     return np.asarray(out / (np.sqrt((out**2).mean()) + 1e-9), dtype=np.float32)

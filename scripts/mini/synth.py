@@ -116,6 +116,12 @@ def envelope(size: int, gate: int, attack: float, decay: float, sustain: float, 
     return (body * np.exp(-tail / max(release, 1e-3) * 3)).astype(np.float32)
 
 
+def log_uniform(rng: Rng, low: float, high: float) -> float:
+    """Drawn evenly in octaves."""
+    drawn: float = np.exp(rng.uniform(np.log(low), np.log(high)))
+    return drawn
+
+
 def drive(x: Audio, amount: float) -> Audio:
     return (np.tanh(x * (1 + amount)) / np.tanh(1 + amount)).astype(np.float32)
 

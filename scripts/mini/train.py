@@ -45,7 +45,7 @@ def scores(network: torch.nn.Module, tests: list[torch.Tensor], only: int | None
             mix = stems.sum(0)
             estimate = network(mix[None])[0]
             if only is None:
-                estimate = estimate + (mix - estimate.sum(0)) / len(STEMS)
+                estimate = model.adding_up(estimate, mix)
         found.append(
             [
                 model.sdr(s, e) if (s**2).mean() > 1e-6 else np.nan
@@ -175,6 +175,10 @@ def train(
 ) -> None:
     """Go on for `minutes`; after every `every` of them keep the trunk, export the average and print its scores."""
     tests = {split: cuts(data / split) for split in ("in_domain", "out_of_domain")}
+
+    def scored() -> dict[str, list[float]]:
+        return {split: scores(training.average, test, training.only) for split, test in tests.items()}
+
     feed = batches(Songs(data / "train"), training.batch, training.steps.value + 1, training.network)
     if (likeness := training.descent.objective.trusted(next(feed)[0])) < 0.99:
         raise SystemExit(f"the gradient is wrong (cosine {likeness:.2f}): try another --batch")
@@ -193,17 +197,10 @@ def train(
                 last = time.monotonic()
                 training.keep(now)
                 training.export("latest", now)
-                print(
-                    {split: scores(training.average, test, training.only) for split, test in tests.items()},
-                    flush=True,
-                )
+                print(scored(), flush=True)
     training.keep(minutes)
     training.export(name, minutes)
-    print(
-        f"done, {training.steps.value} steps",
-        {k: scores(training.average, t, training.only) for k, t in tests.items()},
-        flush=True,
-    )
+    print(f"done, {training.steps.value} steps", scored(), flush=True)
 
 
 def main() -> None:
