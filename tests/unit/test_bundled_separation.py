@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from neuralib.audio import RecordingWriter, Samples
-from neuralib.executors import RunContext
+from neuralib.executors import Output, RunContext
 from neuralib.executors.demucs import CHECKPOINTS, Demucs, DemucsParams
 from neuralib.weights import Resolver
 
@@ -50,20 +50,30 @@ def truth() -> Samples:
 
 
 @pytest.fixture(scope="module")
-def separated(truth: Samples, tmp_path_factory: pytest.TempPathFactory) -> Samples:
+def output(truth: Samples, tmp_path_factory: pytest.TempPathFactory) -> Output:
     folder = tmp_path_factory.mktemp("separation")
     with RecordingWriter(folder / "mix.f32", 44_100, 1) as writer:
         writer.write(truth.sum(axis=0, keepdims=True))
         mix = writer.close()
     executor = Demucs()
     executor.load(Resolver(folder, offline=True).resolve("demucs", CHECKPOINTS), "cpu", "fp32")
-    output = executor.run(mix, DemucsParams(), RunContext(folder, lambda *_: None))
+    return executor.run(mix, DemucsParams(), RunContext(folder, lambda *_: None))
+
+
+@pytest.fixture(scope="module")
+def separated(output: Output) -> Samples:
     stems = {audio.name: audio.recording.read()[0] for audio in output.audio}
     return np.stack([stems[name] for name in STEMS])
 
 
 def test_the_box_separates_music_offline(truth, separated):
     assert complaints(truth, separated) == []
+
+
+def test_its_stems_add_up_each_with_its_part_of_what_was_missing(output):
+    assert output.facts["exact"]
+    assert output.facts["sharing"] == "magnitude"
+    assert output.facts["null_dbfs"] < -120
 
 
 @pytest.mark.parametrize("first", range(4))

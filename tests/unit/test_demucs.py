@@ -372,6 +372,7 @@ async def test_a_file_comes_back_as_stems_of_its_own_shape_that_null(
     else:
         assert 20 * np.log10(np.sqrt((residual**2).mean())) < -120
     assert output.facts["exact"] is True
+    assert output.facts["sharing"] == "equal"
     assert output.facts["null_dbfs"] < -120
 
 
@@ -387,7 +388,7 @@ def test_the_model_mode_leaves_the_stems_as_they_are_and_says_what_is_missing(sp
     audio = song(0.5)
     output = studio.run(executor, studio.recording(audio), mode="model")
     power = ((audio - stems_of(output).sum(0, dtype=np.float64)) ** 2).mean()
-    assert output.facts["exact"] is False
+    assert (output.facts["exact"], output.facts["sharing"]) == (False, None)
     assert output.facts["null_dbfs"] == pytest.approx(10 * np.log10(power), abs=1e-3)
 
 

@@ -1,8 +1,9 @@
 """From what the model says to stems in the recording's own rate and channels that add up to the mix.
 
-The share each stem gets of the residual (the mix minus what the model found) is equal. That is the orthogonal
-projection onto the stems that add up, so the summed squared error against the true stems can only shrink
-(Wisdom et al., "Differentiable Consistency Constraints for Improved Deep Speech Enhancement", 2019).
+The share each stem gets of the residual (the mix minus what the model found) is equal, unless the checkpoint wants it by
+magnitude (`sharing.py`). Equal shares are the orthogonal projection onto the stems that add up, so the summed squared
+error against the true stems can only shrink (Wisdom et al., "Differentiable Consistency Constraints for Improved Deep
+Speech Enhancement", 2019).
 """
 
 import math
@@ -15,6 +16,8 @@ from neuralib.audio import Recording, RecordingWriter, Resampling, Samples
 from neuralib.errors import ExecutorFailed
 from neuralib.executors import AudioOutput
 
+from .checkpoints import Parts
+from .sharing import Sharing
 from .task import Product
 
 GRIDS = {"pcm_16": 1 << 15, "pcm_24": 1 << 23}
@@ -70,12 +73,18 @@ class Finisher:
         *,
         exact: bool,
         complete: bool,
+        parts: Parts = "equal",
     ) -> None:
-        """`complete` says whether all stems of the model will come, so that they can add up."""
+        """`complete` says whether all stems of the model will come, so that they can add up; `parts` how they then share
+        what is missing.
+        """
         self._mix, self._outputs = mix, outputs
         self._summing = exact and complete
+        self._parts = parts
+        self._sharing: Sharing | None = None
         self._complete = complete
         self._grid = GRIDS.get(mix.subtype) if exact else None
+        self._taken = 0
         self._frames = 0
         self._residual = 0.0
         self._power = np.zeros(len(outputs))
@@ -87,6 +96,19 @@ class Finisher:
             raise ExecutorFailed(
                 "the model returned samples that are not numbers; a wider precision may help"
             )
+        if self._summing and self._parts == "magnitude":
+            self._sharing = self._sharing or Sharing(*stems.shape[:2])
+            mix = self._mix.read(self._taken, self._taken + stems.shape[-1])
+            self._taken += stems.shape[-1]
+            stems = self._sharing.take(stems, mix)
+        self._settle(stems)
+
+    def end(self) -> None:
+        """Write what is still held back."""
+        if self._sharing:
+            self._settle(self._sharing.end())
+
+    def _settle(self, stems: Samples) -> None:
         mix = self._mix.read(self._frames, self._frames + stems.shape[-1])
         if self._summing:
             stems = summing(stems, mix)
@@ -101,9 +123,15 @@ class Finisher:
             self._peak[index] = max(self._peak[index], float(np.abs(made).max(initial=0)))
 
     def facts(self) -> dict[str, Any]:
-        """`null_dbfs` is the RMS of the mix minus the sum of the stems; None when some stems were not found."""
+        """`null_dbfs` is the RMS of the mix minus the sum of the stems; None when some stems were not found. `sharing`
+        is how the stems shared what was missing, if they did.
+        """
         null = dbfs(self._residual / (self._frames * self._mix.channels))
-        return {"exact": self._summing, "null_dbfs": null if self._complete else None}
+        return {
+            "exact": self._summing,
+            "sharing": self._parts if self._summing else None,
+            "null_dbfs": null if self._complete else None,
+        }
 
     def output(self, index: int) -> AudioOutput:
         """A finished recording with its level."""

@@ -49,6 +49,7 @@ class Walk:
                 yield separation.done
                 finisher.write(back.take(separation.pop()))
             finisher.write(back.end())
+            finisher.end()
         audio = tuple(map(finisher.output, range(len(task.products()))))
         return Output(audio=audio, facts={**task.facts(), **finisher.facts()})
 
@@ -84,6 +85,7 @@ class Walk:
             ],
             exact=task.params.mode == "exact",
             complete=len(task.stems) == len(self._shape.stems),
+            parts=self._shape.parts,
         )
 
 
