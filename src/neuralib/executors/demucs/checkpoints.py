@@ -203,12 +203,13 @@ CHECKPOINTS = (
 
 
 def shape_of_weights(weights: Weights) -> Shape:
-    """Windows and stems as the first file says, the bag as it is declared; else all members count alike. Raises
-    what `shape_of_file` raises.
+    """Windows and stems as the first file says, the bag and how its stems add up as declared; else all members count
+    alike. Raises what `shape_of_file` raises.
     """
     members = len(weights.files)
     shape = shape_of_file(weights.files[0]) if members else Shape()
     for checkpoint in CHECKPOINTS:
-        if checkpoint.name == weights.name and len(mixing := shape_of(checkpoint).mixing) == members:
-            return replace(shape, mixing=mixing)
+        declared = shape_of(checkpoint)
+        if checkpoint.name == weights.name and len(declared.mixing) == members:
+            return replace(shape, mixing=declared.mixing, parts=declared.parts)
     return replace(shape, mixing=shape.mixing * max(members, 1))
