@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +36,10 @@ CHOPPED_FROM = 1300
 """The number from which they are recorded loops cut up and put together anew."""
 PLUCKS_FROM = {"bass": 400, "other": 220}
 """The number from which they are strings and bars that never were."""
+RECORDED_FROM = 700
+"""The number from which basses that are rendered alone are nearly all a soundfont's: plucked and slapped ones are like kicks."""
+STRANGE_FROM = 950
+"""The number from which they are low notes of anything that is plucked or struck."""
 VOICES_FROM = 150
 """The number from which vocals that are rendered alone have more voices."""
 LEVELS = {"drums": -19.0, "bass": -20.0, "other": -21.5, "vocals": -19.5}
@@ -72,29 +77,44 @@ def song_of(split: str, index: int, banks: Path, seconds: float = SECONDS) -> ND
     return np.round(done * (32000 / max(loudest, 1e-6)) if loudest > 0.97 else done * 32767).astype(np.int16)
 
 
+def _drums_alone(song: compose.Song, index: int, rng: Rng, frames: int) -> Audio:
+    """Kits and percussion, then strokes that nobody recorded, then loops cut up; more often worn the more they are recorded."""
+    if index >= CHOPPED_FROM:
+        x, worn_out = render.chopped(song, sources.ALONE, rng, frames), 0.45
+        if rng.uniform() < 0.25:  # with strokes that nobody recorded
+            x = loud(x) + np.float32(rng.uniform(0.2, 0.8)) * loud(render.unrecorded(song, rng, frames))
+    elif index >= STROKES_FROM:
+        x, worn_out = render.unrecorded(song, rng, frames), 0.3
+    else:
+        x, worn_out = render.drums(song, sources.ALONE, rng, frames), 0.45
+        if rng.uniform() < 0.4:  # percussion, with the kit behind it or without
+            kit = float(rng.choice([0.0, 0.0, 0.3, 0.8]))
+            x = np.float32(kit) * loud(x) + loud(render.percussion(song, rng, frames))
+    return worn(x, rng) if rng.uniform() < worn_out else x
+
+
+def _bass_alone(song: compose.Song, index: int, rng: Rng, frames: int) -> Audio:
+    """Basses as songs have them, then plucks that never were, then recorded ones, then low notes of other instruments."""
+    if PLUCKS_FROM["bass"] <= index < RECORDED_FROM:
+        return render.plucked(song, rng, frames, low=True)
+    sounds = sources.ALONE
+    if index >= RECORDED_FROM:
+        sounds = replace(sounds, synthesis=0.1)
+    if index >= STRANGE_FROM:
+        sounds = replace(sounds, bass_programs=sources.PLUCKED_PROGRAMS)
+    return render.bass(song, sounds, rng, frames)[0]
+
+
 def stem_of(stem: str, index: int, banks: Path) -> NDArrayInt16:
     """One stem of a song that has no others, (2, frames): training puts it into company."""
     rng = np.random.default_rng([14, STEMS.index(stem), index])
     song, frames = compose.plan(rng, SECONDS), int(SECONDS * RATE)
-    if stem == "drums" and index >= CHOPPED_FROM:
-        x = render.chopped(song, sources.ALONE, rng, frames)
-        if rng.uniform() < 0.25:  # with strokes that nobody recorded
-            x = loud(x) + np.float32(rng.uniform(0.2, 0.8)) * loud(render.unrecorded(song, rng, frames))
-        x = worn(x, rng) if rng.uniform() < 0.45 else x
-    elif stem == "drums" and index >= STROKES_FROM:
-        x = render.unrecorded(song, rng, frames)
-        x = worn(x, rng) if rng.uniform() < 0.3 else x
-    elif stem == "drums":
-        x = render.drums(song, sources.ALONE, rng, frames)
-        if rng.uniform() < 0.4:  # percussion, with the kit behind it or without
-            kit = float(rng.choice([0.0, 0.0, 0.3, 0.8]))
-            x = np.float32(kit) * loud(x) + loud(render.percussion(song, rng, frames))
-        if rng.uniform() < 0.45:
-            x = worn(x, rng)
-    elif index >= PLUCKS_FROM.get(stem, index + 1):
-        x = render.plucked(song, rng, frames, low=stem == "bass")
+    if stem == "drums":
+        x = _drums_alone(song, index, rng, frames)
     elif stem == "bass":
-        x, _ = render.bass(song, sources.ALONE, rng, frames)
+        x = _bass_alone(song, index, rng, frames)
+    elif stem == "other" and index >= PLUCKS_FROM["other"]:
+        x = render.plucked(song, rng, frames, low=False)
     elif stem == "other":
         x = render.other(song, sources.ALONE, rng, frames)
     else:

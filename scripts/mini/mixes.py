@@ -15,11 +15,12 @@ from demucs.hdemucs import HDemucs
 from effects import hum, smeared
 from objective import spectra
 from scipy import signal
-from strokes import boom, shaken
+from strokes import boom, brushed, shaken
 from synth import RATE, Audio, Rng
 
-FRAMES = RATE
-"""Windows of a second: per CPU second, many short ones teach more than half as many of two."""
+FRAMES = 3 * RATE
+"""Three seconds: in that time a bass changes its note, and a hum does not. A network that knows nothing yet learns more from
+many windows of one second."""
 ROUNDS = 2
 """Mixes made of one batch's spectra, which cost a sixth of a step."""
 PIVOTS = (500.0, 120.0, 700.0, 900.0)
@@ -61,8 +62,8 @@ class Songs:
     def _varied(self, stem: int, rng: Rng) -> Audio:
         """A window of one stem, often played faster or slower, or with other attacks; see `_more_drums`."""
         name = STEMS[stem]
-        # Instruments keep their formants; drums and basses have none that matter.
-        low, high = (0.72, 1.38) if name in {"drums", "bass"} else (0.84, 1.19)
+        # Instruments keep their formants; drums have none that matter, and few basses go deeper than they are played.
+        low, high = {"drums": (0.72, 1.38), "bass": (0.88, 1.38)}.get(name, (0.84, 1.19))
         ratio = float(rng.uniform(low, high)) if rng.uniform() < 0.6 else 1.0
         x = resampled(self._take(stem, rng, int(FRAMES * ratio) + 2), ratio)
         if name == "drums":
@@ -77,18 +78,20 @@ class Songs:
         if rng.uniform() < 0.25:
             for _ in range(int(rng.integers(1, 4))):
                 x = x + np.float32(rng.uniform(0.2, 1)) * self._take(DRUMS, rng, FRAMES)
-        if rng.uniform() < 0.12:
-            x = shaken(rng, FRAMES) * np.float32(np.sqrt((x**2).mean()) + 0.02) + rng.choice([0, 0.5, 1]) * x
         if rng.uniform() < 0.15:
+            x = shaken(rng, FRAMES) * np.float32(np.sqrt((x**2).mean()) + 0.02) + rng.choice([0, 0.5, 1]) * x
+        if rng.uniform() < 0.35:
+            x = brushed(x, rng) + rng.choice([0, 0.5, 1]) * x
+        if rng.uniform() < 0.25:
             peak = float(np.abs(x).max())
             kept, loud = np.float32(rng.uniform(0.1, 1)), boom(rng, FRAMES)
             x = x * kept + loud * np.float32(rng.uniform(0.4, 1.5) * (peak + 0.05))
         return smeared(x, rng) if rng.uniform() < 0.15 else x
 
     def window(self, rng: Rng) -> Stack:
-        """(4, 2, FRAMES): one song's stems at one time (a third of the windows), or four songs'."""
+        """(4, 2, FRAMES): one song's stems at one time (a quarter of the windows), or four songs'."""
         out = np.empty((len(STEMS), 2, FRAMES), dtype=np.float32)
-        if rng.uniform() < 0.35:
+        if rng.uniform() < 0.25:
             song = self.songs[int(rng.integers(len(self.songs)))]
             at = int(rng.integers(song.shape[2] - FRAMES))
             out[:] = song[:, :, at : at + FRAMES] / np.float32(32768)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from compose import STEMS
 from demucs.apply import BagOfModels, apply_model
@@ -16,11 +17,11 @@ from synth import RATE
 from torch import nn
 
 from neuralib.executors.demucs import networks
+from neuralib.executors.demucs.sharing import Sharing
 
 SEGMENT = 3
 KWARGS: dict[str, Any] = {
     "sources": list(STEMS),
-    "channels": 16,
     "depth": 5,
     "growth": 2,
     "hybrid": False,
@@ -37,18 +38,18 @@ KWARGS: dict[str, Any] = {
 }
 
 
-def build() -> HDemucs:
-    return HDemucs(**KWARGS)
+def build(channels: int = 16) -> HDemucs:
+    return HDemucs(channels=channels, **KWARGS)
 
 
 def save(state: dict[str, torch.Tensor], path: Path, facts: dict[str, str]) -> None:
-    """Write matrices in eight bits, a step of its own for each row, the rest in fp16 (3.1 MB); metadata holds the class, its
+    """Write matrices in eight bits, a step of its own for each row, the rest in fp16; metadata holds the class, its
     arguments, the licence and `facts`.
     """
     metadata = {
         "name": "hdemucs_mini",
         "class": "demucs.hdemucs.HDemucs",
-        "kwargs": json.dumps(KWARGS),
+        "kwargs": json.dumps(KWARGS | {"channels": state["encoder.0.conv.weight"].shape[0]}),
         "sources": json.dumps(list(STEMS)),
         "samplerate": str(RATE),
         "segment": str(SEGMENT),
@@ -89,8 +90,10 @@ def separate(network: nn.Module, mix: torch.Tensor) -> torch.Tensor:
 
 
 def adding_up(stems: torch.Tensor, mix: torch.Tensor) -> torch.Tensor:
-    """Share what is missing equally: the executor's `exact` mode."""
-    return stems + (mix - stems.sum(0)) / len(stems)
+    """Each stem with its part of what is missing, as the executor's `exact` mode shares it."""
+    sharing = Sharing(*stems.shape[:2])
+    made = np.concatenate([sharing.take(stems.numpy(), mix.numpy()), sharing.end()], axis=-1)
+    return torch.from_numpy(made)
 
 
 def sdr(reference: torch.Tensor, estimate: torch.Tensor) -> float:

@@ -201,7 +201,7 @@ def bass(song: Song, sounds: Sounds, rng: Rng, frames: int) -> tuple[Audio, list
         x = _sampled(notes, sources.sample(name), sounds.basses[name], frames)
     else:
         font = sounds.fonts[rng.integers(len(sounds.fonts))]
-        x = sources.play_midi(font, int(rng.choice(sources.BASS_PROGRAMS)), notes, frames)
+        x = sources.play_midi(font, int(rng.choice(sounds.bass_programs)), notes, frames)
         if rng.uniform() < 0.3:
             x = synth.drive(loud(x), float(rng.uniform(0.5, 6)))
     if rng.uniform() < 0.3:

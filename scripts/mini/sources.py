@@ -45,6 +45,8 @@ TIM = Soundfont(
 )
 
 BASS_PROGRAMS = tuple(range(32, 40))
+PLUCKED_PROGRAMS = (*range(8), 12, 15, *range(24, 38), 45, 46, *range(104, 109))
+"""What is plucked, picked or struck: low notes of any of these could be a bass."""
 OTHER_PROGRAMS = (
     *range(16), *range(16, 32), 40, 41, 42, 44, 45, 46, 48, 49, 50, 51, *range(56, 64), *range(64, 80), *range(80, 104),
 )  # fmt: skip
@@ -68,6 +70,7 @@ class Sounds:
     voices: tuple[str, ...]
     synthesis: float  # how often an instrument is ours rather than a soundfont's
     pieces: dict[str, tuple[str, ...]] = field(default_factory=dict)  # more recorded parts of a kit
+    bass_programs: tuple[int, ...] = BASS_PROGRAMS
 
 
 _ESPEAK_TRAIN = (

@@ -103,7 +103,7 @@ def pluck(rng: Rng, pitch: float) -> Audio:
     heard = (pitch * ratios < 0.45 * RATE) & (level > 1e-3)
     x = _ringing(rng, 2 * np.pi * pitch * t, ratios[heard], level[heard], decay[heard])
     for lowest, highest, shortest, longest in ((200, 6000, 0.004, 0.06), (40, 150, 0.03, 0.12)):
-        if rng.uniform() < 0.6:
+        if rng.uniform() < (0.6 if lowest > 100 else 0.15):
             noise = _burst(
                 rng,
                 log_uniform(rng, lowest, highest),
@@ -124,8 +124,12 @@ def boom(rng: Rng, frames: int) -> Audio:
     seconds = log_uniform(rng, 0.1, 1.2)
     t = np.arange(int(seconds * RATE)) / RATE
     pitch = log_uniform(rng, 28, 75)
-    fall = rng.uniform(0.2, 6) * np.exp(-t / rng.uniform(0.005, 0.06))
-    kick = np.sin(2 * np.pi * np.cumsum(pitch * (1 + fall)) / RATE) * np.exp(-t * rng.uniform(3, 8) / seconds)
+    fall = rng.uniform(0.2, 6) * np.exp(-t / log_uniform(rng, 0.005, 0.12))
+    if rng.uniform() < 0.5:  # at once, or after it was held
+        level = np.exp(-t * rng.uniform(3, 8) / seconds)
+    else:
+        level = np.exp(-((t / seconds * rng.uniform(1.3, 3)) ** rng.uniform(1.5, 5)))
+    kick = np.sin(2 * np.pi * np.cumsum(pitch * (1 + fall)) / RATE) * level
     if rng.uniform() < 0.5:
         kick = drive(_loud(kick), float(rng.uniform(0.3, 4)))
     kick = _loud(kick * np.minimum(1, np.arange(t.size, 0, -1) / 400))
@@ -159,18 +163,33 @@ def hand_drums(rng: Rng, count: int) -> dict[str, Audio]:
     return {f"stroke {n}": stroke(rng, float(pitch)) for n, pitch in enumerate(pitches)}
 
 
+def swells(rng: Rng, frames: int) -> Audio:
+    """A level, float64 (frames,), that rises softly or suddenly once to six times a second, holds and dies away."""
+    t = np.arange(frames) / RATE
+    energy, now, gap = np.zeros(frames), float(rng.uniform(-0.3, 0.5)), float(rng.uniform(0.16, 1))
+    rise, hold, fall = (log_uniform(rng, a, b) for a, b in ((0.002, 0.15), (0.005, 0.2), (0.01, 0.3)))
+    while now < t[-1]:
+        after = t - now
+        swell = np.minimum(np.clip(after / rise, 0, 1), np.exp(-np.maximum(after - rise - hold, 0) / fall))
+        energy += rng.uniform(0.2, 1) * swell
+        now += gap * float(rng.choice([0.5, 1, 1, 2]))
+    return energy
+
+
+def brushed(x: Audio, rng: Rng) -> Audio:
+    """Noise with about the colour of `x` (2, frames), in swells and as loud: brushes, shakers, gated noise."""
+    spectrum = np.abs(np.fft.rfft(x.mean(axis=0))) ** rng.uniform(0.3, 1)
+    turned = spectrum * np.exp(2j * np.pi * rng.uniform(size=(2, spectrum.size)))
+    turned[1] = turned[0] + (turned[1] - turned[0]) * rng.choice([0, 0, rng.uniform()])
+    out = np.fft.irfft(turned, x.shape[1]) * swells(rng, x.shape[1])
+    return np.asarray(out * np.sqrt((x**2).mean() / ((out**2).mean() + 1e-12)), dtype=np.float32)
+
+
 def shaken(rng: Rng, frames: int) -> Audio:
     """What rattles in swells, float32 (2, frames), RMS 1: many small collisions, each of which rings shortly
     (Cook, "Physically Informed Sonic Modeling", 1997), swelling softly or suddenly once to six times a second.
     """
-    t = np.arange(frames) / RATE
-    energy, now, gap = np.zeros(frames), float(rng.uniform(-0.3, 0.5)), float(rng.uniform(0.16, 1))
-    rise, fall = (log_uniform(rng, a, b) for a, b in ((0.002, 0.15), (0.03, 0.3)))
-    while now < t[-1]:
-        after = t - now
-        swell = np.minimum(np.clip(after / rise, 0, 1), np.exp(-np.maximum(after - rise, 0) / fall))
-        energy += rng.uniform(0.2, 1) * swell
-        now += gap * float(rng.choice([0.5, 1, 1, 2]))
+    energy = swells(rng, frames)
     density = log_uniform(rng, 30, 6000)
     hits = rng.standard_normal((2, frames)) * (rng.uniform(size=(2, frames)) < energy * density / RATE)
     width = rng.uniform(0, 1)

@@ -96,11 +96,13 @@ def assist(
 class Training:
     """A network, its average, and how far it got; `trunk.pt` keeps it all."""
 
-    def __init__(self, run: Path, rate: float, batch: int, start: Path | None, only: int | None) -> None:
+    def __init__(
+        self, run: Path, rate: float, batch: int, start: Path | None, only: int | None, channels: int
+    ) -> None:
         torch.manual_seed(0)
         run.mkdir(parents=True, exist_ok=True)
         self.run, self.rate, self.batch, self.only = run, rate, batch, only
-        self.network, self.average = model.build(), model.build().eval()
+        self.network, self.average = model.build(channels), model.build(channels).eval()
         self.average.load_state_dict(self.network.state_dict())
         self.descent = Descent(self.network, rate, only)
         self.steps, self.minutes = torch.multiprocessing.get_context("spawn").Value("i", 0), 0.0
@@ -218,7 +220,8 @@ def main() -> None:
     parser.add_argument(
         "--only", choices=STEMS, help="a network for this stem: what it says of the others is noise"
     )
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--channels", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1, help="of this process; assistants have one")
     parser.add_argument("--assistants", type=int, default=1, help="processes beside this one")
     parser.add_argument(
@@ -228,7 +231,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     only = STEMS.index(args.only) if args.only else None
-    training = Training(args.run, args.rate, args.batch, args.start, only)
+    training = Training(args.run, args.rate, args.batch, args.start, only, args.channels)
     train(training, args.data, args.minutes, args.cooldown, args.name, args.assistants, args.every)
 
 

@@ -161,7 +161,7 @@ CHECKPOINTS = (
                 (BUNDLED / "hdemucs_mini.safetensors", BUNDLED / "hdemucs_mini_drums.safetensors"),
                 sha256=(
                     "67b005b85a5151fcf724bff85ef3e4b209f4edef3fd025b06959d4f745d54876",
-                    "78d7b6c0c4726ace1a6d2768f0c60effab4f543dd02ee99547ea77ca0b999394",
+                    "d815f381795e18a80bd26691c3b4014507766f0e369b89880f2d1606f34d8be3",
                 ),
             ),
         ),
