@@ -81,9 +81,11 @@ class Finisher:
         self._mix, self._outputs = mix, outputs
         self._summing = exact and complete
         self._parts = parts
-        self._sharing: Sharing | None = None
         self._complete = complete
         self._grid = GRIDS.get(mix.subtype) if exact else None
+        stems = len(outputs[0][0].stems)
+        unequal = self._summing and parts == "magnitude"
+        self._sharing = Sharing(stems, mix.channels) if unequal else None
         self._taken = 0
         self._frames = 0
         self._residual = 0.0
@@ -96,8 +98,7 @@ class Finisher:
             raise ExecutorFailed(
                 "the model returned samples that are not numbers; a wider precision may help"
             )
-        if self._summing and self._parts == "magnitude":
-            self._sharing = self._sharing or Sharing(*stems.shape[:2])
+        if self._sharing:
             mix = self._mix.read(self._taken, self._taken + stems.shape[-1])
             self._taken += stems.shape[-1]
             stems = self._sharing.take(stems, mix)
