@@ -17,9 +17,11 @@ from synth import RATE
 from torch import nn
 
 from neuralib.executors.demucs import networks
+from neuralib.executors.demucs.checkpoints import CHECKPOINTS, shape_of
 from neuralib.executors.demucs.sharing import Sharing
 
-SEGMENT = 3
+DECLARED = next(shape_of(c) for c in CHECKPOINTS if c.name == "hdemucs_mini")
+SEGMENT = int(DECLARED.segment)
 KWARGS: dict[str, Any] = {
     "sources": list(STEMS),
     "depth": 5,
@@ -79,7 +81,7 @@ def load(path: Path) -> HDemucs:
 def load_all(paths: Sequence[Path]) -> nn.Module:
     """One network for all stems; or one that leaves the drums to a second."""
     members = [load(path) for path in paths]
-    return members[0] if len(members) == 1 else BagOfModels(members, [[0, 1, 1, 1], [1, 0, 0, 0]], SEGMENT)
+    return members[0] if len(members) == 1 else BagOfModels(members, list(map(list, DECLARED.mixing)), SEGMENT)
 
 
 def separate(network: nn.Module, mix: torch.Tensor) -> torch.Tensor:
@@ -91,8 +93,8 @@ def separate(network: nn.Module, mix: torch.Tensor) -> torch.Tensor:
 
 def adding_up(stems: torch.Tensor, mix: torch.Tensor) -> torch.Tensor:
     """Each stem with its part of what is missing, as the executor's `exact` mode shares it."""
-    sharing = Sharing(*stems.shape[:2])
-    made = np.concatenate([sharing.take(stems.numpy(), mix.numpy()), sharing.end()], axis=-1)
+    sharing = Sharing(DECLARED.parts, stems.shape[1])
+    made = np.concatenate([sharing.take(stems.numpy(), mix.numpy())[0], sharing.end()[0]], axis=-1)
     return torch.from_numpy(made)
 
 

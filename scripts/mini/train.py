@@ -127,7 +127,7 @@ class Training:
         loss = self.descent.step(batch, self.rate_now(share))
         with self.steps.get_lock():
             self.steps.value += 1
-        keep = min(0.996, self.steps.value / (self.steps.value + 9))
+        keep = min(0.998, self.steps.value / (self.steps.value + 9))
         with torch.no_grad():
             for a, b in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 a.lerp_(b, 1 - keep)

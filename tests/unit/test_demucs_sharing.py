@@ -15,14 +15,16 @@ from neuralib.executors.demucs.task import Product
 RATE = 44_100
 
 
-def shared(stems, mix, sizes):
-    """The stems as they come back when they are given in blocks of these sizes, over and over."""
-    sharing, made, at, turn = Sharing(*stems.shape[:2]), [], 0, 0
+def shared(stems, mix, sizes, parts=None):
+    """The stems as they come back, beside their mix, when they are given in blocks of these sizes, over and over."""
+    sharing, blocks, at, turn = Sharing(parts or [1.0] * len(stems), stems.shape[1]), [], 0, 0
     while at < mix.shape[-1]:
         to = at + sizes[turn % len(sizes)]
-        made.append(sharing.take(stems[..., at:to], mix[..., at:to]))
+        blocks.append(sharing.take(stems[..., at:to], mix[..., at:to]))
         at, turn = to, turn + 1
-    return np.concatenate([*made, sharing.end()], axis=-1)
+    made, beside = (np.concatenate(x, axis=-1) for x in zip(*blocks, sharing.end(), strict=True))
+    np.testing.assert_array_equal(beside, mix)
+    return made
 
 
 @settings(max_examples=40, deadline=None)
@@ -65,6 +67,14 @@ def test_where_all_stems_are_silent_all_get_the_same():
     np.testing.assert_allclose(made, np.repeat(mix[None] / 4, 4, axis=0), atol=1e-6)
 
 
+def test_a_surer_stem_takes_less_than_others_as_loud():
+    mix = np.random.default_rng(0).uniform(-1, 1, (2, 3 * WINDOW)).astype(np.float32)
+    said = np.repeat(mix[None] / 8, 4, axis=0)
+    made = shared(said, mix, [5000], (0.5, 1, 1, 1))
+    np.testing.assert_allclose(made[0], said[0] + mix / 14, atol=1e-6)
+    np.testing.assert_allclose(made[1:], said[1:] + np.stack([mix / 7] * 3), atol=1e-6)
+
+
 @pytest.mark.parametrize("frames", [1, 3 * WINDOW + 5])
 @pytest.mark.parametrize("subtype", ["pcm_16", "float"])
 def test_what_is_written_has_all_frames_and_nulls_to_the_last_step(tmp_path, frames, subtype):
@@ -82,7 +92,7 @@ def test_what_is_written_has_all_frames_and_nulls_to_the_last_step(tmp_path, fra
             )
             for stem in range(4)
         ]
-        finisher = Finisher(recording, outputs, exact=True, complete=True, parts="magnitude")
+        finisher = Finisher(recording, outputs, exact=True, complete=True, parts=(0.5, 1, 1, 1))
         for at in range(0, frames, 1500):
             finisher.write(said[..., at : at + 1500])
         finisher.end()

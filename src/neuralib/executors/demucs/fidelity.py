@@ -16,7 +16,6 @@ from neuralib.audio import Recording, RecordingWriter, Resampling, Samples
 from neuralib.errors import ExecutorFailed
 from neuralib.executors import AudioOutput
 
-from .checkpoints import Parts
 from .sharing import Sharing
 from .task import Product
 
@@ -73,21 +72,17 @@ class Finisher:
         *,
         exact: bool,
         complete: bool,
-        parts: Parts = "equal",
+        parts: Sequence[float] = (),
     ) -> None:
-        """`complete` says whether all stems of the model will come, so that they can add up; `parts` how they then share
-        what is missing.
+        """`complete` says whether all stems of the model will come, so that they can add up; `parts` how much of what is
+        missing each then takes by magnitude; all take the same without.
         """
         self._mix, self._outputs = mix, outputs
         self._summing = exact and complete
-        self._parts = parts
         self._complete = complete
         self._grid = GRIDS.get(mix.subtype) if exact else None
-        stems = len(outputs[0][0].stems)
-        unequal = self._summing and parts == "magnitude"
-        self._sharing = Sharing(stems, mix.channels) if unequal else None
-        self._taken = 0
-        self._frames = 0
+        self._sharing = Sharing(parts, mix.channels) if self._summing and parts else None
+        self._read = self._frames = 0
         self._residual = 0.0
         self._power = np.zeros(len(outputs))
         self._peak = np.zeros(len(outputs))
@@ -98,19 +93,18 @@ class Finisher:
             raise ExecutorFailed(
                 "the model returned samples that are not numbers; a wider precision may help"
             )
+        mix = self._mix.read(self._read, self._read + stems.shape[-1])
+        self._read += stems.shape[-1]
         if self._sharing:
-            mix = self._mix.read(self._taken, self._taken + stems.shape[-1])
-            self._taken += stems.shape[-1]
-            stems = self._sharing.take(stems, mix)
-        self._settle(stems)
+            stems, mix = self._sharing.take(stems, mix)
+        self._settle(stems, mix)
 
     def end(self) -> None:
         """Write what is still held back."""
         if self._sharing:
-            self._settle(self._sharing.end())
+            self._settle(*self._sharing.end())
 
-    def _settle(self, stems: Samples) -> None:
-        mix = self._mix.read(self._frames, self._frames + stems.shape[-1])
+    def _settle(self, stems: Samples, mix: Samples) -> None:
         if self._summing:
             stems = summing(stems, mix)
         if self._grid:
@@ -130,7 +124,7 @@ class Finisher:
         null = dbfs(self._residual / (self._frames * self._mix.channels))
         return {
             "exact": self._summing,
-            "sharing": self._parts if self._summing else None,
+            "sharing": ("magnitude" if self._sharing else "equal") if self._summing else None,
             "null_dbfs": null if self._complete else None,
         }
 
