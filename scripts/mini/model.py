@@ -81,7 +81,8 @@ def load(path: Path) -> HDemucs:
 def load_all(paths: Sequence[Path]) -> nn.Module:
     """One network for all stems; or one that leaves the drums to a second."""
     members = [load(path) for path in paths]
-    return members[0] if len(members) == 1 else BagOfModels(members, list(map(list, DECLARED.mixing)), SEGMENT)
+    mixing = [list(row) for row in DECLARED.mixing]
+    return members[0] if len(members) == 1 else BagOfModels(members, mixing, SEGMENT)
 
 
 def separate(network: nn.Module, mix: torch.Tensor) -> torch.Tensor:
