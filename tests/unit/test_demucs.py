@@ -296,9 +296,9 @@ def test_a_fine_tuned_bag_runs_one_member_for_one_stem(studio, tmp_path):
         ("htdemucs_ft", {}, 24, 4),
         ("htdemucs_ft", {"stems": ["vocals"]}, 6, 1),
         ("htdemucs_6s", {"stems": ["piano", "guitar"]}, 6, 1),
-        ("hdemucs_mini", {}, 28, 2),
-        ("hdemucs_mini", {"stems": ["vocals", "bass"]}, 14, 1),
-        ("hdemucs_mini", {"stems": ["drums"]}, 14, 1),
+        ("hdemucs_mini", {}, 20, 2),
+        ("hdemucs_mini", {"stems": ["vocals", "bass"]}, 10, 1),
+        ("hdemucs_mini", {"stems": ["drums"]}, 10, 1),
     ],
 )
 def test_the_plan_tells_the_windows_before_the_run(name, params, windows, passes):

@@ -160,14 +160,14 @@ CHECKPOINTS = (
             Bundled(
                 (BUNDLED / "hdemucs_mini.safetensors", BUNDLED / "hdemucs_mini_drums.safetensors"),
                 sha256=(
-                    "67b005b85a5151fcf724bff85ef3e4b209f4edef3fd025b06959d4f745d54876",
-                    "d815f381795e18a80bd26691c3b4014507766f0e369b89880f2d1606f34d8be3",
+                    "6e83a0c8798bc99dd5a93f4ac8abaa9ba70811fc69b8037ffff4eef1241cae3f",
+                    "168e4aec988a44c7f722ad3173184b58ae5f8d07897c2337fb2d2dd813de05c8",
                 ),
             ),
         ),
         # The second member knows drums and nothing else, and errs less: drums take half of what others would.
         details=Shape(
-            segment=Fraction(3),
+            segment=Fraction(4),
             fixed=False,
             mixing=((0.0, 1.0, 1.0, 1.0), (1.0, 0.0, 0.0, 0.0)),
             parts=(0.5, 1.0, 1.0, 1.0),
