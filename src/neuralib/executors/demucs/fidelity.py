@@ -82,7 +82,7 @@ class Finisher:
         self._complete = complete
         self._grid = GRIDS.get(mix.subtype) if exact else None
         self._sharing = Sharing(parts, mix.channels) if self._summing and parts else None
-        self._read = self._frames = 0
+        self._taken = self._frames = 0
         self._residual = 0.0
         self._power = np.zeros(len(outputs))
         self._peak = np.zeros(len(outputs))
@@ -93,8 +93,8 @@ class Finisher:
             raise ExecutorFailed(
                 "the model returned samples that are not numbers; a wider precision may help"
             )
-        mix = self._mix.read(self._read, self._read + stems.shape[-1])
-        self._read += stems.shape[-1]
+        mix = self._mix.read(self._taken, self._taken + stems.shape[-1])
+        self._taken += stems.shape[-1]
         if self._sharing:
             stems, mix = self._sharing.take(stems, mix)
         self._settle(stems, mix)

@@ -19,7 +19,7 @@ TAPER = np.sin(np.pi * np.arange(WINDOW, dtype=np.float32) / WINDOW)
 PASS = 16
 """Windows at once: some megabytes."""
 SILENCE = 1e-6
-"""Of a magnitude: where all stems are silent, all get the same."""
+"""Of a magnitude: where all stems are silent, all count as equally loud."""
 
 
 class Sharing:
@@ -42,8 +42,8 @@ class Sharing:
     def take(self, stems: Samples, mix: Samples) -> tuple[Samples, Samples]:
         self._held = np.concatenate([self._held, np.concatenate([stems, mix[None]])], axis=-1)
         ready = max(self._held.shape[-1] // HOP - 1, 0)
-        parts = [self._shared(min(PASS, ready - at)) for at in range(0, ready, PASS)]
-        out = np.concatenate([self._held[..., :0], *parts], axis=-1)
+        done = [self._shared(min(PASS, ready - at)) for at in range(0, ready, PASS)]
+        out = np.concatenate([self._held[..., :0], *done], axis=-1)
         skip = min(self._skip, out.shape[-1])
         self._skip -= skip
         return out[:-1, :, skip:], out[-1, :, skip:]
@@ -62,9 +62,9 @@ class Sharing:
         spectra = np.fft.rfft(sliding_window_view(now, WINDOW, axis=-1)[..., ::HOP, :] * TAPER)
         loud = self._parts * (np.sqrt(np.abs(spectra[:-1])) + np.float32(SILENCE))
         missing = spectra[-1] - spectra[:-1].sum(0)
-        parts = (np.fft.irfft(missing * (loud / loud.sum(0)), WINDOW) * TAPER).astype(np.float32)
-        before = np.concatenate([self._tail[..., None, :], parts[..., :-1, HOP:]], axis=-2)
-        self._tail = parts[..., -1, HOP:]
+        given = (np.fft.irfft(missing * (loud / loud.sum(0)), WINDOW) * TAPER).astype(np.float32)
+        before = np.concatenate([self._tail[..., None, :], given[..., :-1, HOP:]], axis=-2)
+        self._tail = given[..., -1, HOP:]
         made = now[..., :size].copy()
-        made[:-1] += (parts[..., :HOP] + before).reshape(*self._tail.shape[:-1], size)
+        made[:-1] += (given[..., :HOP] + before).reshape(*self._tail.shape[:-1], size)
         return made
